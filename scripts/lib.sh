@@ -1,0 +1,30 @@
+# What the scripts of this directory share; sourced by each of them.
+# shellcheck shell=bash
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# ONEJOB_VENV names a virtual environment that is complete: nothing is installed into it.
+# shellcheck disable=SC2034  # read by those who source this
+venv=${ONEJOB_VENV:-$root/.venv}
+
+say() { printf '  %-11s %s\n' "$1" "$2"; }
+
+# die WHAT NEXT: what is wrong in one line, the next step in another.
+die() {
+    printf '%s: %s\n  next: %s\n' "$(basename "$0")" "$1" "$2" >&2
+    exit 1
+}
+
+have() { command -v "$1" >/dev/null; }
+
+may_install() { [[ $EUID -eq 0 ]] && have apt-get; }
+
+# install PACKAGE...: Debian packages; apt's own words are shown only if it fails.
+install() {
+    local words
+    may_install || die "$* missing" "as root: apt-get install $*"
+    say packages "$*"
+    words=$(
+        export DEBIAN_FRONTEND=noninteractive
+        { apt-get update -q && apt-get install -q -y --no-install-recommends "$@"; } 2>&1
+    ) || die "apt-get could not install $*: $(tail -n 3 <<<"$words")" "install $* by hand"
+}
