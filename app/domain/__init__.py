@@ -1,0 +1,1 @@
+"""Rules of jobs and deployments. Nothing in here does any I/O."""

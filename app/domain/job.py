@@ -1,0 +1,144 @@
+"""What a job is: its states, the reasons for its end, its record.
+
+            cancel, purge ──────────────► cancelled
+           │      TTL ran out ──────────► expired
+ queued ─► dispatched ─► starting ─► running ─► succeeded
+    ▲          │            │           ├─────► failed
+    └──────────┘            │           ├─────► timed_out
+  refused at the claim      └───────────┴─────► cancelled
+
+Who moves a job on, state by state:
+
+- queued: the script that frees a slot or accepts a job admits it; its TTL expires it.
+- dispatched: a worker claims it; the sweep publishes a lost hint again; its TTL expires it.
+- starting, running: the worker that holds the lease; when that lapses, any worker of the node.
+- a final state is reached once and never left.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
+
+
+class State(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"  # in its deployment's queue
+    DISPATCHED = "dispatched"  # holds a slot, no worker has claimed it
+    STARTING = "starting"  # claimed by a node: pull, create, start, health
+    RUNNING = "running"  # the request was handed to the app
+    SUCCEEDED = "succeeded"  # the process exited with 0
+    FAILED = "failed"  # exit ≠ 0, signal, start error, bad response …
+    TIMED_OUT = "timed_out"  # the deadline
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"  # waited longer than its TTL
+
+    @property
+    def final(self) -> bool:
+        """Whether the job is over."""
+        return self not in _OPEN
+
+
+_OPEN = frozenset({State.QUEUED, State.DISPATCHED, State.STARTING, State.RUNNING})
+
+
+class Reason(StrEnum):
+    """Why a job ended. The one table of reasons: nothing else spells them."""
+
+    EXIT_0 = "exit_0"
+    EXIT_NONZERO = "exit_nonzero"
+    SIGNALLED = "signalled"
+    OOM_KILLED = "oom_killed"
+    NEVER_HEALTHY = "never_healthy"
+    EXITED_BEFORE_REQUEST = "exited_before_request"
+    RESPONSE_INVALID = "response_invalid"
+    RESPONSE_TOO_LARGE = "response_too_large"
+    IMAGE_NOT_FOUND = "image_not_found"
+    IMAGE_DENIED = "image_denied"
+    IMAGE_PULL_FAILED = "image_pull_failed"
+    COMMAND_NOT_FOUND = "command_not_found"
+    START_FAILED = "start_failed"
+    STARTUP_TIMEOUT = "startup_timeout"
+    DEADLINE = "deadline"
+    QUEUE_TTL = "queue_ttl"
+    CANCELLED = "cancelled"
+    PURGED = "purged"
+    DEPLOYMENT_DELETED = "deployment_deleted"
+    NODE_LOST = "node_lost"
+    ENGINE_LOST = "engine_lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job's record. Instants are UTC; an unset member is None."""
+
+    id: str  # unique within its deployment
+    deployment: str  # the deployment's name
+    uid: str  # the deployment's identity: a name made again gets a new one
+    state: State
+    attempt: int  # counts from 1
+    fence: int  # counts the claims of this attempt; a late writer's is too low
+    method: str
+    target: str  # raw path and query behind the deployment's name
+    digest: str  # of method, target and body: tells a safe repeat from a conflict
+    payload: str  # token of the stored request
+    payload_size: int  # bytes of its body
+    prefer: str | None
+    compute: str
+    version: int  # of the deployment's spec, fixed when the job gets its slot
+    created_at: datetime
+    expires_at: datetime  # when it must have started
+    dispatched_at: datetime | None = None
+    claimed_at: datetime | None = None
+    started_at: datetime | None = None
+    sent_at: datetime | None = None
+    finished_at: datetime | None = None
+    deadline_at: datetime | None = None
+    result_expires_at: datetime | None = None
+    node: str | None = None
+    replica: str | None = None  # the container's name
+    teardown: str | None = None  # the node whose container still has to go
+    cancel: Reason | None = None  # asked for, not yet carried out
+    reason: Reason | None = None
+    detail: str | None = None
+    exit_code: int | None = None
+    oom_killed: bool = False
+    response: str | None = None  # token of the stored response
+    response_status: int | None = None
+    response_size: int | None = None
+
+    @property
+    def ref(self) -> str:
+        """The job's name among all deployments."""
+        return f"{self.uid}/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    """One thing that happened to a job."""
+
+    event: str
+    at: datetime
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job as a status route shows it."""
+
+    job: Job
+    position: int | None  # in its deployment's queue, 1 = next; None once it left it
+    timeline: list[TimelineEntry]
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """ "Look at this job": all that a message carries, and where it goes."""
+
+    uid: str
+    id: str
+    deployment: str
+    compute: str

@@ -1,0 +1,164 @@
+"""Every setting, read from the environment once and checked whole: all errors are told at once.
+
+A setting `x` is the variable `ONEJOB_X`. `ONEJOB_X_FILE` names a file that holds the value
+instead, so that a secret need not stand in an environment.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+PREFIX = "ONEJOB_"
+MIB = 1024 * 1024
+DAY = 24 * 3600
+
+Seconds = Annotated[float, Field(gt=0, le=10 * 365 * DAY)]
+WholeSeconds = Annotated[int, Field(ge=1, le=10 * 365 * DAY)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+_ADDRESS = re.compile(
+    r"(?:[A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})|unix:.+|fd://[0-9]+"
+)
+
+
+class SettingsError(Exception):
+    """Settings are missing or wrong; the text has a line for each."""
+
+
+class Settings(BaseModel):
+    """The settings of all processes; each reads what it needs."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    # shared
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    compute_file: Path | None = None  # TOML, see app/domain/compute.py
+
+    # the API
+    bind: str = "127.0.0.1:8080"
+    public_url: str = "http://127.0.0.1:8080"
+    api_workers: int = Field(2, ge=1, le=64)
+    api_threads: int = Field(16, ge=1, le=1024)
+    client_id: str | None = Field(None, min_length=1)  # of the control plane
+    client_secret: str | None = Field(None, min_length=16)
+    token_secret: str | None = Field(None, min_length=32)  # signs access tokens
+    token_seconds: WholeSeconds = 3600
+    refresh_seconds: WholeSeconds = 30 * DAY
+    request_limit_bytes: int = Field(32 * MIB, ge=0)
+    queue_limit: int = Field(100_000, ge=1)  # jobs that may wait in one deployment
+    result_retention_seconds: WholeSeconds = 7 * DAY
+    record_retention_seconds: WholeSeconds = 30 * DAY
+    head_seconds: Seconds = 10  # for a client to send a request's head
+    body_seconds: Seconds = 60  # the longest pause of a client that sends or takes a body
+    hint_seconds: Seconds = 5  # before a message that seems lost is published again
+
+    # the workers
+    spool_root: Path = Path("/var/lib/onejob/spool")
+    docker_host: str | None = None
+    network: str = Field("onejob", pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$")
+    concurrency: int = Field(100, ge=1, le=10_000)  # jobs that one worker supervises at once
+    own_replicas: bool = False  # a worker that stops ends its replicas, too
+    lease_seconds: Seconds = 10
+    sweep_seconds: Seconds = 1
+    stop_grace_seconds: float = Field(10, ge=0, le=3600)
+    health_timeout_seconds: Seconds = 2
+    response_limit_bytes: int = Field(256 * MIB, ge=0)
+    max_attempts: int = Field(3, ge=1, le=100)
+    pids_limit: int = Field(4096, ge=1)
+
+    # Flower
+    flower_password: str | None = Field(None, min_length=1)
+    flower_port: Port = 5555
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: str) -> str:
+        if not value.startswith(("redis://", "rediss://")):  # Celery knows no other
+            raise ValueError("must begin with redis:// or rediss://")
+        return value
+
+    @field_validator("bind")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        match = _ADDRESS.fullmatch(value)
+        if match is None or int(match["port"] or 0) > 65535:
+            raise ValueError("must be host:port, [IPv6 address]:port, unix:path or fd://number")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_a_base_url(cls, value: str) -> str:
+        url = urlsplit(value)
+        if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
+            raise ValueError("must be http://host[:port][/path] or https://host[:port][/path]")
+        return value.rstrip("/")
+
+    @field_validator("network")
+    @classmethod
+    def _keeps_replicas_apart(cls, value: str) -> str:
+        if value in ("host", "bridge", "default"):
+            raise ValueError("must be a network of Onejob's own")
+        return value
+
+    def require(self, *names: str) -> None:
+        """Raises SettingsError naming all of these settings that are not given."""
+        missing = [name for name in names if getattr(self, name) is None]
+        if missing:
+            raise SettingsError("\n".join(f"{variable(name)} is missing" for name in missing))
+
+    def compute_toml(self) -> str:
+        """The text of the compute file, empty if none is set. Raises SettingsError."""
+        if self.compute_file is None:
+            return ""
+        try:
+            return self.compute_file.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{variable('compute_file')}: {error}") from error
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings of an environment. Raises SettingsError with a line for each error."""
+    values, errors = _values(os.environ if environ is None else environ)
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        errors += [f"{variable(str(e['loc'][0]))}: {e['msg']}" for e in error.errors()]
+    if errors:
+        raise SettingsError("\n".join(errors))
+    return settings
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + name.upper()
+
+
+def _values(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    values: dict[str, Any] = {}
+    errors: list[str] = []
+    for name in Settings.model_fields:
+        key = variable(name)
+        value = environ.get(key)  # an empty one is one that is not given
+        if file := environ.get(f"{key}_FILE"):
+            if value:
+                errors.append(f"{key} and {key}_FILE are both given")
+            try:
+                value = _from_file(file)
+            except (OSError, ValueError) as error:
+                errors.append(f"{key}_FILE: {error}")
+                continue
+        if value:
+            values[name] = value
+    return values, errors
+
+
+def _from_file(path: str) -> str:
+    """A file's text without the end of its last line. Raises OSError, ValueError."""
+    text = Path(path).read_text().rstrip("\r\n")
+    if not text:
+        raise ValueError(f"{path} is empty")
+    return text
