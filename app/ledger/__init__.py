@@ -1,0 +1,44 @@
+"""The ledger: the truth about deployments, jobs and payloads, in Redis.
+
+Every write that changes a state is one Lua script, repeatable and compared on what it changes.
+"""
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from app.ledger.attempts import Attempts
+from app.ledger.deployments import Deployments
+from app.ledger.inference_keys import InferenceKeys
+from app.ledger.jobs import Jobs
+from app.ledger.nodes import Nodes
+from app.ledger.payloads import Payloads
+from app.ledger.verbs import Verbs
+
+
+class Ledger:
+    """All of the ledger over one Redis client."""
+
+    def __init__(self, client: redis.Redis, hint_seconds: float = 5) -> None:
+        verbs = Verbs(client)
+        self.client = client
+        self.deployments = Deployments(client, verbs, hint_seconds)
+        self.jobs = Jobs(client, verbs)
+        self.attempts = Attempts(client, verbs)
+        self.payloads = Payloads(client, verbs)
+        self.keys = InferenceKeys(client, verbs)
+        self.nodes = Nodes(client, verbs)
+
+
+def connect(url: str, timeout_seconds: float = 5, retries: int = 1) -> redis.Redis:
+    """A client whose every call is bounded. Raises redis's ConnectionError and TimeoutError.
+
+    Each write may be repeated by the client after a timeout: every verb allows for that.
+    """
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=min(timeout_seconds, 0.5),
+        health_check_interval=30,
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries),
+    )

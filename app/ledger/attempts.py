@@ -1,0 +1,157 @@
+"""Attempts: what the node that holds one may write. Each verb compares who writes.
+
+A `Grip` names an attempt and its holder by (attempt, fence). Whoever was replaced has too low a
+fence: every verb then answers `False` (or raises `Stale`) and changes nothing.
+"""
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from app.domain.job import Hint, Job, Reason, State
+from app.ledger import keys, records
+from app.ledger.verbs import Verbs
+
+RENEW_LIMIT = 500  # leases per script: a longer one would hold up all other clients
+
+
+class Stale(Exception):
+    """Another holder has this attempt, or the job is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grip:
+    """The right to write for one attempt, as long as nobody took it over."""
+
+    uid: str
+    id: str
+    attempt: int
+    fence: int
+
+    @classmethod
+    def of(cls, job: Job) -> "Grip":
+        """The grip that the job's record shows."""
+        return cls(job.uid, job.id, job.attempt, job.fence)
+
+    @property
+    def ref(self) -> str:
+        """The job's name among all deployments."""
+        return f"{self.uid}/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The answer to a claim: a job to supervise, or none; and the jobs it let in."""
+
+    job: Job | None
+    hints: list[Hint]
+
+
+class Attempts:
+    """The attempts of all jobs, as the workers write them."""
+
+    def __init__(self, client: redis.Redis, verbs: Verbs) -> None:
+        self._client = client
+        self._verbs = verbs
+
+    def claim(
+        self,
+        uid: str,
+        job_id: str,
+        node: str,
+        lease_seconds: float,
+        compute: Iterable[str] = (),
+    ) -> Claimed:
+        """Claims a dispatched job, or takes over this node's attempt if its lease has lapsed.
+
+        `compute` names the node's compute resources: a job of another one stays for others.
+        Without any, the node takes what comes.
+        """
+        args = (uid, job_id, node, lease_seconds, secrets.token_hex(8))
+        verdict, flat, *record = self._verbs("claim", *args, *compute)
+        hints = records.admitted(uid, flat)
+        if verdict == b"not_dispatched":
+            _, *record = self._verbs("take_over", *args)
+        return Claimed(records.job(records.pairs(record[0])) if record else None, hints)
+
+    def confirm(self, grip: Grip, state: State) -> Reason | None:
+        """Raises Stale unless the grip and the state still hold; returns a requested cancel."""
+        verdict, *rest = self._verbs("confirm", grip.uid, grip.id, state, *_numbers(grip))
+        if verdict != b"holds":
+            raise Stale(grip.ref)
+        return Reason(records.text(rest[0])) if rest[0] else None
+
+    def advance(
+        self, grip: Grip, old: State, new: State, event: str, fields: Mapping[str, str | int]
+    ) -> None:
+        """Moves an attempt on between starting and running. Raises Stale."""
+        answer = self._verbs(
+            "transition", grip.uid, grip.id, old, *_numbers(grip), new, event, *_flat(fields)
+        )
+        if answer != b"done":
+            raise Stale(grip.ref)
+
+    def finish(
+        self,
+        grip: Grip,
+        state: State,
+        reason: Reason,
+        detail: str,
+        fields: Mapping[str, str | int],
+    ) -> None:
+        """Ends the attempt and the job. The slot stays taken until `release`. Raises Stale."""
+        answer = self._verbs(
+            "finish", grip.uid, grip.id, *_numbers(grip), state, reason, detail, *_flat(fields)
+        )
+        if answer != b"done":
+            raise Stale(grip.ref)
+
+    def release(self, grip: Grip) -> list[Hint]:
+        """Frees the slot of a final job whose container and spool are gone. Raises Stale."""
+        return self._freeing("release", grip)
+
+    def requeue(self, grip: Grip, detail: str) -> list[Hint]:
+        """Queues the job again, next attempt: its request provably was not sent. Raises Stale.
+
+        A job whose cancel was asked for is cancelled instead.
+        """
+        return self._freeing("requeue", grip, detail)
+
+    def renew(self, node: str, lease_seconds: float, grips: Sequence[Grip]) -> list[str]:
+        """Renews leases: `held`, `lost` or the reason of a cancel, for each, in order."""
+        answers: list[bytes] = []
+        for start in range(0, len(grips), RENEW_LIMIT):
+            some = grips[start : start + RENEW_LIMIT]
+            args = [part for grip in some for part in (grip.uid, grip.id, *_numbers(grip))]
+            answers += self._verbs("renew", node, lease_seconds, *args)
+        return [records.text(answer) for answer in answers]
+
+    def let_go(self, grip: Grip, node: str) -> None:
+        """Lets the lease lapse at once, for the next worker of the node."""
+        self._verbs("let_go", grip.uid, grip.id, node, *_numbers(grip))
+
+    def lapsed(self, node: str, queue: str, limit: int = 100) -> list[Hint]:
+        """The node's attempts that nobody supervises."""
+        return records.hints(self._verbs("lapsed", node, queue, limit))
+
+    def held(self, node: str) -> list[str]:
+        """Refs of all attempts that stand in the node's lease set."""
+        raw: Any = self._client.zrange(keys.leases(node), 0, -1)
+        return [records.text(ref) for ref in raw]
+
+    def _freeing(self, verb: str, grip: Grip, *args: str) -> list[Hint]:
+        verdict, flat = self._verbs(verb, grip.uid, grip.id, *_numbers(grip), *args)
+        if verdict == b"stale":
+            raise Stale(grip.ref)
+        return records.admitted(grip.uid, flat)
+
+
+def _numbers(grip: Grip) -> tuple[int, int]:
+    return grip.attempt, grip.fence
+
+
+def _flat(fields: Mapping[str, str | int]) -> Iterable[str | int]:
+    return (part for pair in fields.items() for part in pair)

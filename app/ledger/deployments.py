@@ -1,0 +1,111 @@
+"""Deployments: what is to run, and how much of it at once."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import redis
+
+from app.domain.deployment import Deployment
+from app.domain.errors import Conflict, NotFound
+from app.ledger import keys, records
+from app.ledger.verbs import Verbs
+
+DeploymentState = Literal["running", "paused", "terminating"]
+SHRINK_LIMIT = 500  # jobs per step of a deletion
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentRecord:
+    """A deployment as the ledger holds it."""
+
+    uid: str  # its identity: a name made again gets a new one
+    name: str
+    state: DeploymentState
+    version: int  # of the spec
+    spec: Deployment
+    created_at: datetime
+    created_by: str
+
+
+class Deployments:
+    """All deployments."""
+
+    def __init__(self, client: redis.Redis, verbs: Verbs, hint_seconds: float) -> None:
+        self._client = client
+        self._verbs = verbs
+        self._hint_seconds = hint_seconds
+
+    def create(self, spec: Deployment, created_by: str) -> DeploymentRecord:
+        """Stores a new deployment. Raises Conflict if the name is taken."""
+        uid = secrets.token_hex(6)
+        created = self._verbs(
+            "create_deployment",
+            spec.name,
+            uid,
+            spec.model_dump_json(),
+            spec.compute.name,
+            spec.scaling.max_replica_count,
+            created_by,
+            self._hint_seconds,
+        )
+        if created is None:
+            raise Conflict(f"name: a deployment {spec.name!r} exists already")
+        return DeploymentRecord(
+            uid, spec.name, "running", 1, spec, records.instant(created), created_by
+        )
+
+    def get(self, name: str) -> DeploymentRecord:
+        """The deployment of that name. Raises NotFound."""
+        return _found(self._verbs("find_deployment", name), name)
+
+    def terminating(self) -> list[str]:
+        """Uids of the deployments that are being deleted."""
+        raw: Any = self._client.smembers(keys.terminating())
+        return sorted(records.text(uid) for uid in raw)
+
+    def list(self) -> list[DeploymentRecord]:
+        """All deployments, oldest first."""
+        found = [record(raw) for raw in self._verbs("list_deployments")]
+        return sorted(found, key=lambda r: (r.created_at, r.name))
+
+    def spec(self, uid: str, version: int) -> Deployment:
+        """The spec that a job was dispatched with. Raises NotFound."""
+        raw: Any = self._client.hget(keys.specs(uid), str(version))
+        if raw is None:
+            raise NotFound(f"no deployment {uid!r} in version {version}")
+        return Deployment.model_validate_json(raw)
+
+    def terminate(self, name: str) -> DeploymentRecord:
+        """Begins the deletion: nothing more is accepted or started. Raises NotFound."""
+        return _found(self._verbs("terminate_deployment", self.get(name).uid), name)
+
+    def shrink(self, uid: str) -> Literal["gone", "more", "busy"]:
+        """One bounded step of a deletion: call again at once on `more`, later on `busy`."""
+        answer: Literal["gone", "more", "busy"] = records.text(  # type: ignore[assignment]
+            self._verbs("shrink_deployment", uid, SHRINK_LIMIT)
+        )
+        return answer
+
+
+def record(raw: Sequence[Any]) -> DeploymentRecord:
+    """A deployment from what its script returns: its hash as a flat list, its spec."""
+    values = {records.text(name): records.text(v) for name, v in records.pairs(raw[0]).items()}
+    state: Any = values["state"]
+    return DeploymentRecord(
+        uid=values["uid"],
+        name=values["name"],
+        state=state,
+        version=int(values["version"]),
+        spec=Deployment.model_validate_json(raw[1]),
+        created_at=records.instant(values["created_at"]),
+        created_by=values["created_by"],
+    )
+
+
+def _found(raw: Sequence[Any] | None, name: str) -> DeploymentRecord:
+    if raw is None:
+        raise NotFound(f"no deployment {name!r}")
+    return record(raw)

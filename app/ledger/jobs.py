@@ -1,0 +1,152 @@
+"""Jobs: one method per verb. Every verb is one script, so it happens whole or not at all.
+
+Verbs that free a slot return the hints of the jobs that got it; the caller publishes them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from app.domain.errors import Conflict, NotFound, RateLimited, ServiceUnavailable
+from app.domain.job import Hint, Job, JobView, Reason
+from app.ledger import keys, records
+from app.ledger.deployments import DeploymentRecord
+from app.ledger.payloads import Upload
+from app.ledger.verbs import Verbs
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What a client asks for, beside the payload."""
+
+    method: str
+    target: str  # raw path and query behind the deployment's name
+    digest: str  # of method, target and body
+    prefer: str | None
+    queue_limit: int  # jobs that may wait in the deployment's queue
+    record_retention_seconds: int
+    result_retention_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The answer to a submission that was accepted, now or before."""
+
+    repeated: bool
+    hints: list[Hint]
+
+
+class Jobs:
+    """The jobs of all deployments."""
+
+    def __init__(self, client: redis.Redis, verbs: Verbs) -> None:
+        self._client = client
+        self._verbs = verbs
+
+    def accept(
+        self, deployment: DeploymentRecord, job_id: str, submission: Submission, upload: Upload
+    ) -> Accepted:
+        """Binds the id, stores the record, queues the job and admits it, in one round trip.
+
+        Raises Conflict (the id is another request's; the deployment is being deleted),
+        RateLimited (its queue is full), NotFound (it is gone), ServiceUnavailable (a part of
+        the upload was dropped before it was whole).
+        """
+        args = _accept_args(deployment, job_id, submission, upload)
+        verdict, *rest = self._verbs("accept", *args)
+        if verdict != b"accepted":
+            upload.discard()
+        if verdict not in (b"accepted", b"repeated"):
+            raise _refusal(verdict, deployment.name, job_id, rest)
+        return Accepted(verdict == b"repeated", records.admitted(deployment.uid, rest[0]))
+
+    def get(self, uid: str, job_id: str) -> Job:
+        """One job's record; NotFound if there is none."""
+        raw: Any = self._client.hgetall(keys.job(uid, job_id))
+        return _job(raw, job_id)
+
+    def view(self, uid: str, job_id: str) -> JobView:
+        """One job with its place in the queue and its timeline, at one instant."""
+        with self._client.pipeline(transaction=True) as pipe:
+            pipe.hgetall(keys.job(uid, job_id))
+            pipe.zrank(keys.queue(uid), job_id)
+            pipe.lrange(keys.timeline(uid, job_id), 0, -1)
+            raw, rank, timeline = pipe.execute()
+        position = None if rank is None else rank + 1
+        return JobView(_job(raw, job_id), position, records.timeline(timeline))
+
+    def cancel(self, uid: str, job_id: str, reason: Reason, detail: str) -> list[Hint]:
+        """Cancels a job that has no container, flags one that may have; NotFound if unknown."""
+        verdict, flat = self._verbs("cancel", uid, job_id, reason, detail)
+        if verdict == b"missing":
+            raise NotFound(f"no job {job_id!r}")
+        return records.admitted(uid, flat)
+
+    def expire(self, uid: str, job_id: str) -> list[Hint]:
+        """Ends one waiting job if its TTL ran out."""
+        return records.hints(self._verbs("expire", 1, f"{uid}/{job_id}")[1])
+
+    def expire_due(self, limit: int = 100) -> tuple[bool, list[Hint]]:
+        """Ends waiting jobs whose TTL ran out; says whether there may be more.
+
+        Goes on with admissions that stopped at their bound, too.
+        """
+        more, flat = self._verbs("expire", limit, "")
+        return bool(more), records.hints(flat)
+
+    def forget_due(self, limit: int = 100) -> bool:
+        """Deletes records whose retention is over; says whether there may be more."""
+        return bool(self._verbs("forget_due", limit) == limit)
+
+    def admit(self, uid: str) -> list[Hint]:
+        """Gives a deployment's free slots to the jobs that wait longest, 100 in a call.
+
+        The rest of a longer admission is `expire_due`'s.
+        """
+        return records.admitted(uid, self._verbs("admit", uid))
+
+    def due_hints(self, compute: str, queue: str, seconds: float, limit: int = 100) -> list[Hint]:
+        """Dispatched jobs whose message seems lost (see the script's flood rule)."""
+        return records.hints(self._verbs("due_hints", compute, queue, seconds, limit))
+
+
+def _accept_args(
+    deployment: DeploymentRecord, job_id: str, submission: Submission, upload: Upload
+) -> tuple[str | bytes | int, ...]:
+    return (
+        deployment.uid,
+        job_id,
+        submission.digest,
+        submission.method,
+        submission.target,
+        upload.token,
+        upload.size,
+        upload.chunks,
+        submission.prefer or "",
+        deployment.spec.scaling.queue_message_ttl_seconds,
+        submission.queue_limit,
+        submission.record_retention_seconds,
+        submission.result_retention_seconds,
+        upload.head,
+        upload.tail,
+    )
+
+
+def _refusal(verdict: bytes, name: str, job_id: str, rest: list[Any]) -> Exception:
+    if verdict == b"conflict":
+        return Conflict(f"X-Inference-Id {job_id!r} was used for another request to {name!r}")
+    if verdict == b"terminating":
+        return Conflict(f"deployment {name!r} is being deleted and takes no more jobs")
+    if verdict == b"full":
+        return RateLimited(f"{rest[0]} jobs wait in the queue of {name!r}: it is full", 5)
+    if verdict == b"unstored":
+        return ServiceUnavailable("the request's body was not stored in time; send it again")
+    return NotFound(f"no deployment {name!r}")
+
+
+def _job(raw: Mapping[bytes, bytes], job_id: str) -> Job:
+    if not raw:
+        raise NotFound(f"no job {job_id!r}")
+    return records.job(raw)

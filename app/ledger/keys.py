@@ -1,0 +1,120 @@
+"""Every Redis key, one place. Lua reads the same table: see `lua_table`.
+
+Single values hold what is said beside them; `ref` is `<deployment uid>/<job id>`.
+All keys live on one Redis (no cluster): scripts derive the keys of the job they pop.
+"""
+
+from typing import Final
+
+PREFIX: Final = "onejob:"
+
+_TEMPLATES: Final = {
+    # deployments
+    "deployments": "deployments",  # hash: name → uid
+    "deployment": "deployment:%s",  # hash of one deployment, by uid
+    "specs": "deployment:%s:specs",  # hash: version → spec (JSON)
+    "queue": "deployment:%s:queue",  # zset of waiting job ids by the order of acceptance
+    "slots": "deployment:%s:slots",  # set of job ids that hold a slot
+    "jobs": "deployment:%s:jobs",  # zset of all its job ids by the order of acceptance
+    # jobs
+    "job": "job:%s:%s",  # hash of one job, by uid and id
+    "timeline": "job:%s:%s:timeline",  # list of {event, at, detail} (JSON)
+    "payload": "payload:%s",  # hash: head, chunks (number), 0, 1, … of a request or response
+    # what is due: zsets of refs by instant (seconds since the epoch, Redis's clock)
+    "ttl": "due:ttl",  # waiting jobs by the end of their TTL
+    "deadlines": "due:deadlines",  # running attempts by their deadline
+    "retention": "due:retention",  # final jobs by the end of their record
+    "dispatched": "due:hints:%s",  # dispatched, unclaimed jobs of a compute by their next hint
+    "admissions": "due:admit",  # set of uids of deployments whose admission stopped at its bound
+    "terminating": "due:terminating",  # set of uids of deployments that are being deleted
+    # nodes
+    "nodes": "nodes",  # zset: node id by the last sign of life
+    "node": "node:%s",  # hash of one node
+    "leases": "node:%s:leases",  # zset of refs the node supervises or tears down, by lease end
+    "nothing": "nothing",  # never there
+    # access
+    "inference_keys": "inference_keys",  # hash: key id → JSON of name and hash
+}
+
+
+def deployments() -> str:
+    """Hash: deployment name → uid."""
+    return _key("deployments")
+
+
+def deployment(uid: str) -> str:
+    """Hash of one deployment."""
+    return _key("deployment", uid)
+
+
+def specs(uid: str) -> str:
+    """Hash: version → spec of one deployment."""
+    return _key("specs", uid)
+
+
+def queue(uid: str) -> str:
+    """Sorted set of one deployment's waiting jobs."""
+    return _key("queue", uid)
+
+
+def slots(uid: str) -> str:
+    """Set of the jobs that hold a slot of one deployment."""
+    return _key("slots", uid)
+
+
+def jobs(uid: str) -> str:
+    """Sorted set of all jobs of one deployment."""
+    return _key("jobs", uid)
+
+
+def job(uid: str, job_id: str) -> str:
+    """Hash of one job."""
+    return _key("job", uid, job_id)
+
+
+def timeline(uid: str, job_id: str) -> str:
+    """List of what happened to one job."""
+    return _key("timeline", uid, job_id)
+
+
+def payload(token: str) -> str:
+    """Hash of the head and the chunks of a request or response."""
+    return _key("payload", token)
+
+
+def terminating() -> str:
+    """Set of the uids of deployments that are being deleted."""
+    return _key("terminating")
+
+
+def nodes() -> str:
+    """Sorted set: node id by its last sign of life."""
+    return _key("nodes")
+
+
+def node(node_id: str) -> str:
+    """Hash of one node."""
+    return _key("node", node_id)
+
+
+def leases(node_id: str) -> str:
+    """Sorted set of the refs that a node supervises, by the end of the lease."""
+    return _key("leases", node_id)
+
+
+def inference_keys() -> str:
+    """Hash: key id → JSON of its name and hash."""
+    return _key("inference_keys")
+
+
+def lua_table() -> str:
+    """The same keys as Lua functions `K.<name>(…)`, put before every script."""
+    lines = [
+        f'function K.{name}(...) return string.format("{PREFIX}{template}", ...) end'
+        for name, template in _TEMPLATES.items()
+    ]
+    return "local K = {}\n" + "\n".join(lines) + "\n"
+
+
+def _key(name: str, *parts: str) -> str:
+    return PREFIX + _TEMPLATES[name] % parts

@@ -1,0 +1,42 @@
+-- Claims a dispatched job for a node: from here on the attempt belongs to it.
+-- ARGV: uid, id, node, lease seconds, claim token (a repeat with the same token is answered
+--       alike), then the names of the node's compute resources (none = it has what it takes)
+-- Reads job, deployment, slots; writes job, timeline, leases, ttl, dispatched, and what admit
+-- writes. Returns {'claimed', {}, record} | {'refused', hints} (it went back, expired or was
+-- cancelled) | {'not_dispatched', {}} | {'elsewhere', {}} (not a job for this node: a message
+-- from before its deployment's compute changed) | {'missing', {}}.
+-- The record comes in the same call: read later, it could show the grip of who took over since.
+local uid, id, node, lease, token = unpack(ARGV, 1, 5)
+local key, ref, t = K.job(uid, id), ref_of(uid, id), now()
+local job = fields(key, 'state', 'expires_at', 'compute', 'fence', 'claim')
+if not job.state then return {'missing', {}} end
+if job.state == 'starting' and job.claim == token then
+  return {'claimed', {}, redis.call('HGETALL', key)}
+end
+if job.state ~= 'dispatched' then return {'not_dispatched', {}} end
+
+local deployment = fields(K.deployment(uid), 'state', 'compute', 'max_replica_count')
+if tonumber(job.expires_at) <= t then
+  finish(uid, id, 'expired', 'queue_ttl', 'waited longer than its TTL allows')
+  return {'refused', free_slot(uid, id)}
+elseif deployment.state == 'terminating' then
+  finish(uid, id, 'cancelled', 'deployment_deleted', 'its deployment was deleted')
+  return {'refused', free_slot(uid, id)}
+elseif deployment.state == 'paused' or deployment.compute ~= job.compute
+  -- The cap was lowered since: it holds for what starts, not only for what is let in.
+  or redis.call('SCARD', K.slots(uid)) > tonumber(deployment.max_replica_count) then
+  put_back(uid, id)
+  return {'refused', admit(uid)}
+end
+
+local here = #ARGV == 5
+for i = 6, #ARGV do here = here or ARGV[i] == job.compute end
+if not here then return {'elsewhere', {}} end
+
+redis.call('HSET', key, 'state', 'starting', 'node', node, 'fence', tonumber(job.fence) + 1,
+  'claim', token, 'claimed_at', stamp(t))
+redis.call('ZREM', K.dispatched(job.compute), ref)
+redis.call('ZREM', K.ttl(), ref)
+redis.call('ZADD', K.leases(node), t + tonumber(lease), ref)
+note(uid, id, 'starting')
+return {'claimed', {}, redis.call('HGETALL', key)}

@@ -1,0 +1,22 @@
+-- A job's one way into a final state. `more` are further fields (a table or nil).
+-- Writes job, timeline, ttl, deadlines, dispatched, retention; sets the payload's end of life.
+-- Leaves the slot alone: that is freed when no container is left.
+local function finish(uid, id, state, reason, detail, more)
+  local key, ref, t = K.job(uid, id), ref_of(uid, id), now()
+  local job = fields(key, 'compute', 'payload', 'record_retention', 'result_retention')
+  if not job.payload then return end -- no record: half of one would never be forgotten
+  local result_ends = t + tonumber(job.result_retention)
+  redis.call('HSET', key, 'state', state, 'reason', reason, 'detail', detail,
+    'finished_at', stamp(t), 'result_expires_at', stamp(result_ends))
+  for name, value in pairs(more or {}) do redis.call('HSET', key, name, value) end
+  redis.call('HDEL', key, 'cancel')
+  redis.call('ZREM', K.ttl(), ref)
+  redis.call('ZREM', K.deadlines(), ref)
+  redis.call('ZREM', K.dispatched(job.compute), ref)
+  redis.call('ZADD', K.retention(), t + tonumber(job.record_retention), ref)
+  redis.call('EXPIREAT', K.payload(job.payload), math.ceil(result_ends))
+  if more and more.response then
+    redis.call('EXPIREAT', K.payload(more.response), math.ceil(result_ends))
+  end
+  note(uid, id, state, detail)
+end

@@ -1,0 +1,58 @@
+-- Gives free slots to the jobs that wait longest, and returns their hints:
+-- a flat list id, compute, deployment, id, compute, deployment, …
+-- While a slot is free and the deployment runs: pop, drop what is past its TTL, dispatch.
+-- Reads deployment; writes queue, slots, ttl, dispatched, job, admissions. Each call pops at most
+-- ADMIT_LIMIT jobs, so that no caller pays for a long queue; the sweep goes on with the rest.
+local ADMIT_LIMIT = 100
+
+local function dispatch(uid, id, deployment, t)
+  local key = K.job(uid, id)
+  redis.call('SADD', K.slots(uid), id)
+  redis.call('HSET', key, 'state', 'dispatched', 'dispatched_at', stamp(t),
+    'version', deployment.version, 'compute', deployment.compute)
+  redis.call('ZADD', K.dispatched(deployment.compute), t + tonumber(deployment.hint_seconds),
+    ref_of(uid, id))
+  note(uid, id, 'dispatched')
+end
+
+local function admit(uid)
+  local deployment = fields(K.deployment(uid), 'state', 'max_replica_count', 'version', 'compute',
+    'hint_seconds', 'name')
+  local hints, t, popped = {}, now(), 0
+  if deployment.state ~= 'running' then return hints end
+  local free = tonumber(deployment.max_replica_count) - redis.call('SCARD', K.slots(uid))
+  while free > 0 and popped < ADMIT_LIMIT do
+    local id = redis.call('ZPOPMIN', K.queue(uid))[1]
+    if not id then return hints end
+    popped = popped + 1
+    local expires_at = tonumber(redis.call('HGET', K.job(uid, id), 'expires_at') or 0)
+    if expires_at <= t then
+      finish(uid, id, 'expired', 'queue_ttl', 'waited longer than its TTL allows')
+    else
+      dispatch(uid, id, deployment, t)
+      hints[#hints + 1], hints[#hints + 2], hints[#hints + 3] = id, deployment.compute,
+        deployment.name
+      free = free - 1
+    end
+  end
+  -- Whoever waits behind the bound would else wait for the next job that comes or goes.
+  if free > 0 then redis.call('SADD', K.admissions(), uid) end
+  return hints
+end
+
+local function free_slot(uid, id)
+  redis.call('SREM', K.slots(uid), id)
+  return admit(uid)
+end
+
+-- Back to its own place in the queue, which is the front: it was accepted before all that wait.
+local function put_back(uid, id)
+  local key = K.job(uid, id)
+  local job = fields(key, 'seq', 'expires_at', 'compute')
+  redis.call('HSET', key, 'state', 'queued')
+  redis.call('HDEL', key, 'dispatched_at')
+  redis.call('ZREM', K.dispatched(job.compute), ref_of(uid, id))
+  redis.call('ZADD', K.ttl(), job.expires_at, ref_of(uid, id))
+  redis.call('ZADD', K.queue(uid), job.seq, id)
+  redis.call('SREM', K.slots(uid), id)
+end

@@ -1,0 +1,31 @@
+"""The ledger on a real Redis, emptied before each test."""
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from app.ledger import Ledger
+from tests.ledger.scene import Scene, Stuttering
+from tests.redis_server import RedisServer, redis_client, redis_server, redis_url
+
+__all__ = ["redis_client", "redis_server", "redis_url"]
+
+
+@pytest.fixture
+def ledger(redis_client: redis.Redis) -> Ledger:
+    return Ledger(redis_client, hint_seconds=5)
+
+
+@pytest.fixture
+def stuttering(redis_server: RedisServer, redis_client: redis.Redis) -> Iterator[Ledger]:
+    """The ledger over a client that sends every script twice."""
+    client = Stuttering(port=redis_server.port, socket_timeout=30)
+    yield Ledger(client, hint_seconds=5)
+    client.close()
+
+
+@pytest.fixture
+def scene(ledger: Ledger) -> Scene:
+    """A deployment that runs one job at once."""
+    return Scene(ledger)

@@ -1,0 +1,75 @@
+"""What verbs cost does not depend on how many jobs wait: counted in commands, in scripts too."""
+
+from collections.abc import Callable
+
+import pytest
+import redis
+
+from app.ledger import Ledger
+from app.ledger.attempts import Grip
+from tests.ledger.scene import Scene
+
+# Makes ARGV[2] waiting jobs that are copies of ARGV[3], a job of the deployment ARGV[1].
+_CROWD = """
+local uid, count, seed = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local prefix, fields = 'onejob:deployment:' .. uid, redis.call('HGETALL',
+  'onejob:job:' .. uid .. ':' .. seed)
+for i = 1, count do
+  local id, key = 'w' .. i, 'onejob:job:' .. uid .. ':w' .. i
+  local seq = redis.call('HINCRBY', prefix, 'seq', 1)
+  redis.call('HSET', key, unpack(fields))
+  redis.call('HSET', key, 'id', id, 'seq', seq)
+  redis.call('ZADD', prefix .. ':queue', seq, id)
+  redis.call('ZADD', prefix .. ':jobs', seq, id)
+  redis.call('ZADD', 'onejob:due:ttl', 4000000000 + i, uid .. '/' .. id)
+end
+"""
+
+
+def _counted(client: redis.Redis, act: Callable[[], object]) -> dict[str, int]:
+    client.config_resetstat()
+    act()
+    stats = client.info("commandstats")
+    assert isinstance(stats, dict)
+    ours = {name: entry["calls"] for name, entry in stats.items() if "config" not in name}
+    return {name.removeprefix("cmdstat_"): calls for name, calls in ours.items()}
+
+
+def _costs(ledger: Ledger, waiting: int) -> dict[str, dict[str, int]]:
+    scene = Scene(ledger, f"dep{waiting}", cap=3)
+    grips = [scene.started(name) for name in ("a", "b")]
+    scene.submit("dispatched")
+    scene.submit("seed")
+    ledger.client.eval(_CROWD, 0, scene.uid, waiting, "seed")
+    assert ledger.client.zcard(f"onejob:deployment:{scene.uid}:queue") == waiting + 1
+    costs = {
+        "accept": _counted(ledger.client, lambda: scene.submit("new")),
+        "view": _counted(ledger.client, lambda: ledger.jobs.view(scene.uid, "new")),
+        "claim": _counted(ledger.client, lambda: scene.claim("dispatched")),
+        "finish": _counted(ledger.client, lambda: scene.finish(grips[0])),
+        "release": _counted(ledger.client, lambda: ledger.attempts.release(grips[0])),
+        "requeue": _counted(ledger.client, lambda: ledger.attempts.requeue(grips[1], "again")),
+        "cancel queued": _counted(ledger.client, lambda: scene.cancel("w2")),
+        "cancel dispatched": _counted(ledger.client, lambda: scene.cancel("b")),
+        "renew": _counted(
+            ledger.client, lambda: ledger.attempts.renew("n", 9, [Grip("u", "j", 1, 1)])
+        ),
+        "expire": _counted(ledger.client, lambda: ledger.jobs.expire_due()),
+        "due hints": _counted(ledger.client, lambda: ledger.jobs.due_hints("cpu", "q", 5)),
+    }
+    assert scene.state("seed").value == "dispatched"
+    return costs
+
+
+def test_every_verb_costs_the_same_with_10_and_with_20000_waiting_jobs(ledger: Ledger) -> None:
+    _costs(ledger, 9)  # every script is loaded
+    few = _costs(ledger, 10)
+    many = _costs(ledger, 20_000)
+    assert many == few
+    assert max(sum(cost.values()) for cost in few.values()) < 50
+
+
+@pytest.mark.parametrize("verb", ["accept", "claim", "finish", "release"])
+def test_a_step_of_a_job_is_one_call(ledger: Ledger, verb: str) -> None:
+    _costs(ledger, 9)
+    assert _costs(ledger, 10)[verb]["evalsha"] == 1

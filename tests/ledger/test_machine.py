@@ -1,0 +1,230 @@
+"""Any verbs in any order, by a client that sends each once or twice: what always holds.
+
+The cap is never exceeded; a final state is reached once and never left; every job stands in the
+sets that its state says and in no others; who was replaced writes nothing; and what is left at
+the end can be run to its end, and deleted without a trace.
+"""
+
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from app.domain.job import Reason, State
+from app.ledger import Ledger
+from app.ledger.attempts import Grip, Stale
+from tests.ledger.scene import Scene, Stuttering, check_places, keys_with
+from tests.redis_server import RedisServer
+
+JOBS = [f"j{n}" for n in range(6)]
+names = st.sampled_from(JOBS)
+computes = st.sampled_from(["cpu", "gpu"])
+STARTED = {"started_at": "1700000000.0", "deadline_at": "1700000060.0"}
+
+
+class Verbs(RuleBasedStateMachine):
+    """One deployment, its API, two nodes and time."""
+
+    client: redis.Redis
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.client.flushall()
+        self.scene = Scene(Ledger(self.client), cap=2)
+        self.cap = 2
+        self.held: dict[str, Grip] = {}
+        self.replaced: list[Grip] = []
+        self.ended: dict[str, tuple[State, Any]] = {}
+
+    # -- the API -----------------------------------------------------------------------------
+
+    @initialize()
+    def first(self) -> None:
+        for name in JOBS[:3]:
+            self.scene.submit(name)
+
+    @rule(name=names)
+    def submit(self, name: str) -> None:
+        self.scene.submit(name)
+
+    @rule(name=names)
+    def cancel(self, name: str) -> None:
+        if self.scene.raw(name):
+            self.scene.cancel(name)
+
+    @rule(state=st.sampled_from(["running", "paused"]))
+    def pause_or_resume(self, state: str) -> None:
+        self.scene.change(state=state)
+        self.scene.ledger.jobs.admit(self.scene.uid)
+
+    @rule(compute=computes)
+    def change_compute(self, compute: str) -> None:
+        self.scene.change(compute=compute)
+
+    @rule(cap=st.integers(1, 3))
+    def change_cap(self, cap: int) -> None:
+        self.cap = cap
+        self.scene.change(max_replica_count=cap)
+        self.scene.ledger.jobs.admit(self.scene.uid)
+
+    # -- the workers -------------------------------------------------------------------------
+
+    @rule(name=names, compute=computes)
+    def claim(self, name: str, compute: str) -> None:
+        slots = len(self.scene.slots())
+        job = self.scene.claim(name, f"{compute}-node", (compute,)).job
+        if job is None:
+            return
+        assert name not in self.held, "a good lease is respected"
+        assert job.compute == compute
+        assert slots <= self.cap, "nothing starts above the cap"
+        assert (job.attempt, job.fence) == (job.attempt, 1)
+        self.held[name] = Grip.of(job)
+
+    @rule(name=names)
+    def take_over(self, name: str) -> None:
+        if name not in self.held:
+            return
+        node = self.scene.job(name).node
+        assert node is not None
+        self.scene.lapse(name, node)
+        new, old = self.scene.grip(name, node), self.held[name]
+        assert (new.attempt, new.fence) == (old.attempt, old.fence + 1)
+        self.replaced.append(old)
+        self.held[name] = new
+
+    @rule(name=names)
+    def advance(self, name: str) -> None:
+        if name not in self.held:
+            return
+        grip, job = self.held[name], self.scene.job(name)
+        advance = self.scene.ledger.attempts.advance
+        if job.state is State.STARTING and job.started_at is None:
+            advance(grip, State.STARTING, State.STARTING, "started", STARTED)
+        elif job.state is State.STARTING:
+            advance(grip, State.STARTING, State.RUNNING, "sent", {"sent_at": "1700000001.0"})
+
+    @rule(name=names, failed=st.booleans())
+    def finish(self, name: str, failed: bool) -> None:
+        if name in self.held and not self.scene.state(name).final:
+            outcome = (
+                (State.FAILED, Reason.SIGNALLED) if failed else (State.SUCCEEDED, Reason.EXIT_0)
+            )
+            self.scene.ledger.attempts.finish(self.held[name], *outcome, "ended", {})
+
+    @rule(name=names)
+    def release(self, name: str) -> None:
+        if name in self.held and self.scene.state(name).final:
+            self.scene.ledger.attempts.release(self.held[name])
+            self.replaced.append(self.held.pop(name))
+
+    @rule(name=names)
+    def requeue(self, name: str) -> None:
+        if name in self.held and self.scene.state(name) is State.STARTING:
+            self.scene.ledger.attempts.requeue(self.held[name], "no container")
+            self.replaced.append(self.held.pop(name))
+
+    @precondition(lambda self: self.replaced)
+    @rule(data=st.data(), verb=st.sampled_from(["confirm", "advance", "finish", "let_go", "renew"]))
+    def write_late(self, data: st.DataObject, verb: str) -> None:
+        grip, attempts = data.draw(st.sampled_from(self.replaced)), self.scene.ledger.attempts
+        node = self.scene.job(grip.id).node or "node1"
+        before = self.scene.raw(grip.id)
+        if verb == "let_go":
+            attempts.let_go(grip, node)
+        elif verb == "renew":
+            attempts.renew(node, 60, [grip])
+        else:
+            with pytest.raises(Stale):
+                self._write(verb, grip)
+        assert self.scene.raw(grip.id) == before
+
+    def _write(self, verb: str, grip: Grip) -> None:
+        attempts = self.scene.ledger.attempts
+        if verb == "confirm":
+            attempts.confirm(grip, State.STARTING)
+        elif verb == "advance":
+            attempts.advance(grip, State.STARTING, State.RUNNING, "sent", {"sent_at": "9.0"})
+        else:
+            attempts.finish(grip, State.TIMED_OUT, Reason.DEADLINE, "late", {})
+
+    # -- time and the sweep ------------------------------------------------------------------
+
+    @rule(name=names)
+    def outlive_ttl(self, name: str) -> None:
+        if self.scene.raw(name):
+            self.scene.outlive_ttl(name)
+
+    @rule()
+    def sweep(self) -> None:
+        jobs = self.scene.ledger.jobs
+        while jobs.expire_due()[0]:
+            pass
+        jobs.forget_due()
+        for compute in ("cpu", "gpu"):
+            named = jobs.due_hints(compute, "celery", 5)
+            assert {self.scene.state(hint.id) for hint in named} <= {State.DISPATCHED}
+
+    # -- what always holds -------------------------------------------------------------------
+
+    @invariant()
+    def every_job_stands_where_it_should(self) -> None:
+        check_places(self.scene)
+
+    @invariant()
+    def no_slot_is_free_while_a_job_waits(self) -> None:
+        waiting = self.client.zcard(f"onejob:deployment:{self.scene.uid}:queue")
+        running = self.client.hget(f"onejob:deployment:{self.scene.uid}", "state") == b"running"
+        if waiting and running:
+            assert len(self.scene.slots()) >= self.cap
+
+    @invariant()
+    def a_final_state_is_never_left(self) -> None:
+        for name in JOBS:
+            raw = self.scene.raw(name)
+            if raw and State(raw[b"state"].decode()).final:
+                end = (State(raw[b"state"].decode()), raw[b"finished_at"])
+                assert self.ended.setdefault(name, end) == end
+                finals = [event for event in self.scene.events(name) if event == end[0]]
+                assert len(finals) == 1
+            assert name not in self.ended or raw
+
+    def teardown(self) -> None:
+        for name, grip in self.held.items():
+            if not self.scene.state(name).final:
+                self.scene.finish(grip)
+            self.scene.ledger.attempts.release(grip)
+        self.scene.ledger.deployments.terminate("dep")
+        while (answer := self.scene.ledger.deployments.shrink(self.scene.uid)) == "more":
+            pass
+        assert answer == "gone"
+        assert keys_with(self.client, self.scene.uid) == []
+        assert self.client.keys("*") == []
+
+
+@pytest.mark.parametrize("kind", [redis.Redis, Stuttering], ids=["once", "each script twice"])
+def test_any_order_of_verbs_keeps_the_promises(
+    redis_server: RedisServer, kind: type[redis.Redis]
+) -> None:
+    client = kind(port=redis_server.port, socket_timeout=30)
+    machine = type("Machine", (Verbs,), {"client": client})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=30,
+            stateful_step_count=20,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    client.close()

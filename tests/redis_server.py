@@ -1,0 +1,196 @@
+"""A real Redis for tests: on loopback, with its append-only file, killable and restartable.
+
+Fixtures for others: import `redis_server`, `redis_client` and `redis_url` in a conftest.py.
+ONEJOB_TEST_REDIS names the server binary; without it, it is the embedded one or the machine's.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from app.stack import NoRedis
+from app.stack import redis_server as embedded_server
+from tests.conftest import require
+
+READY_SECONDS = 20.0
+TRIES = 5  # a free port may be taken by another before Redis binds it
+_WATCHDOG = 'read -r _; kill -9 "$0"'  # its standard input ends with the process that tests
+
+
+class NotReady(Exception):
+    """A Redis server ended, or did not answer in time; the text has the end of its log."""
+
+
+class RedisServer:
+    """One Redis server process and its data directory. It never outlives the test process."""
+
+    def __init__(self, folder: Path, port: int, appendfsync: str) -> None:
+        self.folder = folder
+        self.port = port
+        self._appendfsync = appendfsync
+        self._process: subprocess.Popen[bytes] | None = None
+        self._watchdog: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def start(
+        cls, folder: Path, port: int | None = None, appendfsync: str = "everysec"
+    ) -> "RedisServer":
+        """A server that answers, with its data in `folder`; on a free port if none is named.
+
+        What was acknowledged survives kill -9 in every `appendfsync` mode; "always", which the
+        service runs with, matters at a power failure only and is three times slower.
+
+        Raises NotReady, and NoRedis if there is no binary.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in reversed(range(TRIES)):
+            server = cls(folder, port or _free_port(), appendfsync)
+            try:
+                server.restart()
+            except NotReady:
+                if port is not None or not left:
+                    raise
+                continue
+            return server
+        raise AssertionError("unreachable")
+
+    @property
+    def url(self) -> str:
+        """The server's first database."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, None while it is down."""
+        return self._process.pid if self._process else None
+
+    def connect(self) -> redis.Redis:
+        """A new client with connections of its own, which repeats nothing by itself."""
+        return _client(self.port, 30)
+
+    def kill(self) -> None:
+        """kill -9. What it acknowledged is in its append-only file."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Ends it in order; one that is down already stays so."""
+        self._end(signal.SIGTERM)
+
+    def restart(self) -> None:
+        """Starts it on the same port and data, ended before if it runs. Raises NotReady."""
+        self.stop()
+        with (self.folder / "redis.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._argv(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        self._watchdog = subprocess.Popen(
+            ["sh", "-c", _WATCHDOG, str(self._process.pid)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            self._until_it_answers()
+        except NotReady:
+            self.kill()
+            raise
+
+    def _argv(self) -> list[str]:
+        options = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "dir": str(self.folder),
+            "appendonly": "yes",
+            "appendfsync": self._appendfsync,
+            "save": "",
+            "maxmemory-policy": "noeviction",
+        }
+        words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        return [server_binary(), *words]
+
+    def _until_it_answers(self) -> None:
+        assert self._process is not None
+        give_up = time.monotonic() + READY_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > give_up:
+                log = (self.folder / "redis.log").read_text(errors="replace")
+                raise NotReady("\n".join(log.splitlines()[-10:]))
+            time.sleep(0.01)  # it has no other sign of being ready
+
+    def _answers(self) -> bool:
+        # The process id tells our server from another one that took the port.
+        client = _client(self.port, 1)
+        try:
+            return bool(client.ping()) and client.info("server")["process_id"] == self.pid
+        except redis.RedisError:  # not bound yet, or still loading its file
+            return False
+        finally:
+            client.close()
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is None or self._watchdog is None:
+            return
+        self._process.send_signal(number)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._watchdog.kill()
+        self._watchdog.communicate()
+        self._process = self._watchdog = None
+
+
+def server_binary() -> str:
+    """The Redis server to test against. Raises NoRedis."""
+    return os.environ.get("ONEJOB_TEST_REDIS") or embedded_server()
+
+
+def require_redis() -> None:
+    """Skips the test, or fails it where CI is set, if there is no Redis server to start."""
+    try:
+        server_binary()
+    except NoRedis as error:
+        require(False, str(error))
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One server for all tests of this process."""
+    require_redis()
+    server = RedisServer.start(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_client(redis_server: RedisServer) -> Iterator[redis.Redis]:
+    """A client of an empty database."""
+    client = redis_server.connect()
+    client.flushall()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer, redis_client: redis.Redis) -> str:
+    """The URL of an empty database."""
+    return redis_server.url
+
+
+def _client(port: int, timeout_seconds: float) -> redis.Redis:
+    return redis.Redis(port=port, socket_timeout=timeout_seconds, retry=Retry(NoBackoff(), 0))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
