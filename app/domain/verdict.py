@@ -62,11 +62,15 @@ def judge(ending: Ending, bounds: Bounds) -> Outcome:
     if not ending.sent:
         how = f"the process ended before the request was sent: {_how(ending)}"
         return _failed(Reason.EXITED_BEFORE_REQUEST, how, ending)
+    if ending.response_failure == "too_large":
+        # Whatever the app did then: we closed the connection in the middle of its answer.
+        detail = f"the response is over the limit of {bounds.response_bytes} bytes"
+        return _failed(Reason.RESPONSE_TOO_LARGE, detail, ending)
     if ending.signal is not None:
         return _failed(Reason.SIGNALLED, f"the process was ended by {_how(ending)}", ending)
     if ending.exit_code != 0:
         return _failed(Reason.EXIT_NONZERO, f"the process ended with {_how(ending)}", ending)
-    return _exit_0(ending, bounds)
+    return _exit_0(ending)
 
 
 def _stopped(ending: Ending, bounds: Bounds) -> Outcome:
@@ -85,10 +89,7 @@ def _stopped(ending: Ending, bounds: Bounds) -> Outcome:
     return _failed(Reason.SIGNALLED, "the replica was stopped from outside by SIGTERM", ending)
 
 
-def _exit_0(ending: Ending, bounds: Bounds) -> Outcome:
-    if ending.response_failure == "too_large":
-        detail = f"the response is over the limit of {bounds.response_bytes} bytes"
-        return _failed(Reason.RESPONSE_TOO_LARGE, detail, ending)
+def _exit_0(ending: Ending) -> Outcome:
     # `closed`: not one byte came, which an app that only does something may well do.
     if ending.response_failure not in (None, "closed"):
         detail = f"the response could not be kept: {ending.response_failure}"

@@ -39,6 +39,13 @@ TABLE = [
         Reason.RESPONSE_TOO_LARGE,
     ),
     (Ending(sent=True, exit_code=2, response_failure="truncated"), FAILED, Reason.EXIT_NONZERO),
+    # The app died of the connection that was closed on it.
+    (
+        Ending(sent=True, exit_code=1, response_failure="too_large"),
+        FAILED,
+        Reason.RESPONSE_TOO_LARGE,
+    ),
+    (Ending(sent=True, signal=13, response_failure="too_large"), FAILED, Reason.RESPONSE_TOO_LARGE),
     (Ending(stopping="startup", signal=15), FAILED, Reason.STARTUP_TIMEOUT),
     (Ending(stopping="startup", answered=True, signal=15), FAILED, Reason.NEVER_HEALTHY),
     (Ending(stopping="deadline", signal=9), State.TIMED_OUT, Reason.DEADLINE),

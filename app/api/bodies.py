@@ -1,0 +1,106 @@
+"""Bodies of requests: pieces for the data plane, JSON and forms for the control plane."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qsl
+
+from flask import request
+
+from app.domain.errors import InvalidRequest, PayloadTooLarge
+
+CONTROL_PLANE_BYTES = 1024 * 1024
+READ_BYTES = 1024 * 1024
+FORM = "application/x-www-form-urlencoded"
+_LONGEST_FORM = 100  # fields
+
+
+def pieces(limit: int) -> Iterator[bytes]:
+    """The request's body, up to `limit` bytes.
+
+    Raises PayloadTooLarge as soon as it is known to be longer, InvalidRequest if it ends early,
+    stalls or is badly encoded.
+    """
+    size = 0
+    if (request.content_length or 0) > limit:
+        raise _too_large(limit)
+    try:
+        while piece := request.environ["wsgi.input"].read(READ_BYTES):
+            size += len(piece)
+            if size > limit:
+                raise _too_large(limit)
+            yield piece
+    except OSError as error:
+        raise InvalidRequest(f"the body can't be read: {error}") from error
+
+
+def json_object(what: str) -> dict[str, Any]:
+    """The request's body. Raises InvalidRequest unless it is a JSON object (see `parse_json`)."""
+    return _object(parse_json(_whole()), what)
+
+
+def form_or_json(what: str) -> dict[str, Any]:
+    """The request's body, a form or a JSON object, whatever curl says it is. Raises InvalidRequest.
+
+    No field of a form may be repeated (RFC 6749, section 3.2).
+    """
+    raw = _whole()
+    if request.mimetype == FORM and not raw.lstrip().startswith(b"{"):
+        return parse_form(raw)
+    return _object(parse_json(raw), what)
+
+
+def parse_json(raw: bytes) -> Any:
+    """A JSON text as everyone reads it. Raises InvalidRequest.
+
+    Refused is what readers disagree on, or what can't be stored: NaN, a member named twice, half
+    of a surrogate pair, nesting that is too deep.
+    """
+    try:
+        body = json.loads(raw, parse_constant=_no_number, object_pairs_hook=_members)
+        json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeError as error:
+        raise InvalidRequest("the body is not JSON: it is no valid Unicode text") from error
+    except RecursionError as error:
+        raise InvalidRequest("the body is nested too deeply") from error
+    except ValueError as error:
+        raise InvalidRequest(f"the body is not JSON: {str(error)[:200]}") from error
+    return body
+
+
+def parse_form(raw: bytes) -> dict[str, Any]:
+    """The fields of a form. Raises InvalidRequest."""
+    try:
+        pairs = parse_qsl(
+            raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=_LONGEST_FORM
+        )
+        return _members(pairs)
+    except ValueError as error:
+        raise InvalidRequest(f"the body is not a form: {str(error)[:200]}") from error
+
+
+def _whole() -> bytes:
+    return b"".join(pieces(CONTROL_PLANE_BYTES))
+
+
+def _too_large(limit: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"the body is over the limit of {limit} bytes")
+
+
+def _object(body: Any, what: str) -> dict[str, Any]:
+    if not isinstance(body, dict):
+        raise InvalidRequest(f"the body must be a JSON object: {what}")
+    return body
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in members:
+            raise ValueError(f"{name[:80]!r} is there more than once")
+        members[name] = value
+    return members
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is not a number")

@@ -1,0 +1,132 @@
+"""/<deployment>/<path>: any request becomes a job.
+
+These requests are taken before Flask routes them: the path is the app's business, not ours, so it
+is neither decoded nor merged nor redirected. It is read from the raw request line.
+"""
+
+import hashlib
+import re
+import uuid
+from contextlib import suppress
+from typing import Any
+
+import redis
+from flask import Blueprint, Response, jsonify, request
+
+from app.api.bodies import pieces
+from app.api.prefer import Preferences
+from app.api.services import Services, access, known, services
+from app.domain.deployment import RESERVED_NAMES
+from app.domain.errors import InvalidRequest, MethodNotAllowed, OnejobError
+from app.domain.job import ID_PATTERN
+from app.domain.transport import RequestHead, forwarded
+from app.ledger.deployments import DeploymentRecord
+from app.ledger.jobs import Submission
+from app.ledger.payloads import Upload
+
+blueprint = Blueprint("data_plane", __name__)
+METHODS = ("POST", "GET", "PUT", "PATCH", "DELETE")
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")  # RFC 9112, section 3.2.2
+
+
+@blueprint.before_app_request
+def take() -> Response | None:
+    """Takes what is a deployment's; leaves the rest to the routes."""
+    name, target = split_target(request.environ["RAW_URI"])
+    if not name or name in RESERVED_NAMES:
+        return None
+    deployment = access(name)
+    if request.method not in METHODS:
+        raise MethodNotAllowed(f"{request.method} makes no job; {', '.join(METHODS)} do")
+    deployment = known(deployment, name)
+    if request.method == "GET" and _is_health_check(deployment, target):
+        return _health(deployment)
+    return _submit(services(), deployment, target)
+
+
+def split_target(uri: str) -> tuple[str, str]:
+    """A raw request target's first segment, and the raw target that remains behind it.
+
+    The first is empty where there is none: `/`, `//x`, `*`, `host:port`.
+    """
+    if absolute := _ORIGIN.match(uri):
+        uri = uri[absolute.end() :]
+    path, mark, query = uri.partition("?")
+    first, _, rest = path.removeprefix("/").partition("/")
+    return first if path.startswith("/") else "", f"/{rest}{mark}{query}"
+
+
+def inference_id() -> str | None:
+    """The id that the request names. Raises InvalidRequest if it can't be one."""
+    given = request.headers.get("X-Inference-Id")
+    if given is not None and not ID_PATTERN.fullmatch(given):
+        allowed = "1 to 128 characters of A-Z a-z 0-9 . _ -"
+        raise InvalidRequest(
+            f"X-Inference-Id: {given[:200]!r} is not allowed; it must be {allowed}"
+        )
+    return given
+
+
+def _is_health_check(deployment: DeploymentRecord, target: str) -> bool:
+    check = deployment.spec.containers[0].healthcheck
+    return check.enabled and target.partition("?")[0] == check.path.partition("?")[0]
+
+
+def _health(deployment: DeploymentRecord) -> Response:
+    running = deployment.state == "running"
+    response = jsonify(status="ok" if running else deployment.state)
+    response.status_code = 200 if running else 503
+    return response
+
+
+def _submit(here: Services, deployment: DeploymentRecord, target: str) -> Response:
+    job_id = inference_id() or str(uuid.uuid4())
+    headers: list[tuple[str, str]] = request.environ["wsgi.input"].wire_headers
+    prefer = Preferences.of(headers)
+    head = RequestHead(request.method, target, forwarded(headers, prefer.for_app, job_id))
+    upload = here.ledger.payloads.upload(head.to_bytes())
+    try:
+        digest = _store_body(here, upload, target)
+    except OnejobError:
+        with suppress(redis.RedisError):  # it also goes by itself
+            upload.discard()
+        raise
+    submission = _submission(here, target, digest, prefer)
+    # Where this fails for want of an answer, the job may be accepted all the same: what was
+    # stored stays, and goes by itself if it was not.
+    accepted = here.ledger.jobs.accept(deployment, job_id, submission, upload)
+    here.publish(accepted.hints)
+    return _accepted(deployment.name, job_id, prefer)
+
+
+def _store_body(here: Services, upload: Upload, target: str) -> str:
+    """Reads the body into the ledger. Returns the digest of method, target and body."""
+    digest = hashlib.sha256(f"{request.method} {target}\n".encode("latin-1"))
+    for piece in pieces(here.settings.request_limit_bytes):
+        digest.update(piece)
+        upload.write(piece)
+    return digest.hexdigest()
+
+
+def _submission(here: Services, target: str, digest: str, prefer: Preferences) -> Submission:
+    return Submission(
+        method=request.method,
+        target=target,
+        digest=digest,
+        prefer="respond-async-proxy" if prefer.no_response else None,
+        queue_limit=here.settings.queue_limit,
+        record_retention_seconds=here.settings.record_retention_seconds,
+        result_retention_seconds=here.settings.result_retention_seconds,
+    )
+
+
+def _accepted(name: str, job_id: str, prefer: Preferences) -> Response:
+    where = {"StatusPath": f"/status/{name}", "ResultPath": f"/result/{name}"}
+    members: dict[str, Any] = {"Id": job_id} | where
+    response = Response() if prefer.no_response else jsonify(members)
+    if prefer.no_response:
+        del response.headers["Content-Type"]
+    response.status_code = 202
+    response.headers["X-Inference-Id"] = job_id
+    response.headers["Location"] = where["ResultPath"]
+    return response

@@ -1,0 +1,89 @@
+"""/v1/job-deployments: what may be run, and how much of it."""
+
+import re
+import time
+
+from flask import Blueprint, Response, jsonify, request
+
+from app.api import schemas
+from app.api.bodies import json_object
+from app.api.services import client, services
+from app.domain.errors import InvalidRequest
+
+blueprint = Blueprint("deployments", __name__, url_prefix="/v1/job-deployments")
+DELETE_TIMEOUT_MS = 60_000
+LONGEST_DELETE_TIMEOUT_MS = 300_000
+POLL_SECONDS = 0.1
+_DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,9})?")  # the SDK's is a float
+
+
+@blueprint.before_request
+def _authenticate() -> None:
+    client()
+
+
+@blueprint.get("")
+def index() -> Response:
+    """All deployments, oldest first."""
+    records = services().ledger.deployments.list()
+    return jsonify([schemas.summary_out(record) for record in records])
+
+
+@blueprint.post("")
+def create() -> tuple[Response, int]:
+    """A new deployment; all of it comes back."""
+    here = services()
+    body = json_object("a deployment")
+    known = here.compute.keys() | here.ledger.nodes.compute().keys()
+    record = here.ledger.deployments.create(schemas.read_deployment(body, known), client())
+    return jsonify(schemas.deployment_out(record, here.settings.public_url)), 201
+
+
+@blueprint.get("/<name>")
+def show(name: str) -> Response:
+    """One deployment."""
+    here = services()
+    record = here.ledger.deployments.get(name)
+    return jsonify(schemas.deployment_out(record, here.settings.public_url))
+
+
+@blueprint.get("/<name>/scaling")
+def scaling(name: str) -> Response:
+    """Its three scaling numbers."""
+    return jsonify(services().ledger.deployments.get(name).spec.scaling.model_dump())
+
+
+@blueprint.get("/<name>/status")
+def status(name: str) -> Response:
+    """Whether it is running, paused or terminating."""
+    return jsonify(status=services().ledger.deployments.get(name).state)
+
+
+@blueprint.delete("/<name>")
+def delete(name: str) -> Response:
+    """Cancels what waits, stops what runs, and forgets the deployment when nothing is left.
+
+    Answers when it is gone, or after `timeout` milliseconds: the deletion then goes on.
+    """
+    give_up = time.monotonic() + _timeout_ms() / 1000
+    record = services().ledger.deployments.terminate(name)
+    while not (gone := _shrink(record.uid, give_up)) and time.monotonic() < give_up:
+        time.sleep(POLL_SECONDS)  # replicas end on other machines
+    return jsonify(name=name, status="deleted" if gone else "terminating")
+
+
+def _shrink(uid: str, give_up: float) -> bool:
+    """Deletes as far as it goes in the time there is: a long queue takes many steps."""
+    deployments = services().ledger.deployments
+    answer = deployments.shrink(uid)
+    while answer == "more" and time.monotonic() < give_up:
+        answer = deployments.shrink(uid)
+    return answer == "gone"
+
+
+def _timeout_ms() -> float:
+    text = request.args.get("timeout", str(DELETE_TIMEOUT_MS))
+    if not _DECIMAL.fullmatch(text) or float(text) > LONGEST_DELETE_TIMEOUT_MS:
+        allowed = f"milliseconds from 0 to {LONGEST_DELETE_TIMEOUT_MS}"
+        raise InvalidRequest(f"timeout: {text[:80]!r} is not allowed; it must be {allowed}")
+    return float(text)

@@ -1,0 +1,139 @@
+"""/status/<deployment> and /result/<deployment>: what became of a job."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+from werkzeug.datastructures import Headers
+
+from app.api import errors
+from app.api.data_plane import inference_id
+from app.api.schemas import rfc3339
+from app.api.services import access, known, services
+from app.domain.errors import InvalidRequest, NotFound
+from app.domain.job import Job, JobView, State
+from app.domain.transport import ResponseHead, parse_response_head
+
+blueprint = Blueprint("results", __name__)
+logger = logging.getLogger(__name__)
+
+# The contract's words for a client that knows no other; SDKs raise on any other word.
+_STATUS = {
+    State.QUEUED: "Queue",
+    State.DISPATCHED: "Queue",
+    State.STARTING: "Queue",
+    State.RUNNING: "Inference",
+}
+_FAILURES: dict[State, tuple[str, int]] = {
+    State.FAILED: ("job_failed", 502),
+    State.TIMED_OUT: ("deadline_exceeded", 504),
+    State.EXPIRED: ("queue_timeout", 504),
+    State.CANCELLED: ("cancelled", 410),
+}
+
+
+class Verbatim(Response):
+    """A response whose headers are the app's: none is added, changed or dropped."""
+
+    default_mimetype = None
+
+    def get_wsgi_headers(self, environ: Any) -> Headers:
+        """The headers as they are."""
+        return self.headers
+
+
+@blueprint.get("/status/<name>")
+def status(name: str) -> Response:
+    """Where a job stands."""
+    return jsonify(_status_out(_view(name)))
+
+
+@blueprint.get("/result/<name>")
+def result(name: str) -> Response:
+    """The app's own response, or why there is none."""
+    job = _view(name).job
+    response = _result(job)
+    response.headers["X-Inference-Id"] = job.id
+    response.headers["X-Job-State"] = job.state
+    response.headers.remove("X-Exit-Code")  # an app may say so, too
+    if job.exit_code is not None:
+        response.headers["X-Exit-Code"] = str(job.exit_code)
+    return response
+
+
+def _view(name: str) -> JobView:
+    deployment = access(name)
+    job_id = inference_id()
+    if job_id is None:
+        raise InvalidRequest("the header X-Inference-Id is missing: it names the job")
+    return services().ledger.jobs.view(known(deployment, name).uid, job_id)
+
+
+def _status_out(view: JobView) -> dict[str, Any]:
+    job = view.job
+    failed = job.state.final and job.state is not State.SUCCEEDED
+    return {
+        "Id": job.id,
+        "Status": _STATUS.get(job.state, "Completed"),
+        "Error": job.detail if failed else None,
+        "State": job.state,
+        "Reason": job.reason,
+        "ExitCode": job.exit_code,
+        "OOMKilled": job.oom_killed,
+        "QueuePosition": view.position,
+        "Attempt": job.attempt,
+        "Replica": job.replica,
+        "Node": job.node,
+        "CreatedAt": rfc3339(job.created_at),
+        "StartedAt": rfc3339(job.started_at),
+        "FinishedAt": rfc3339(job.finished_at),
+        "DeadlineAt": rfc3339(job.deadline_at),
+        "ResponseStatus": job.response_status,
+        "ResultExpiresAt": rfc3339(job.result_expires_at),
+        "Timeline": [{"Event": e.event, "At": rfc3339(e.at)} for e in view.timeline],
+    }
+
+
+def _result(job: Job) -> Response:
+    if not job.state.final:
+        message = f"result not found: the job is {job.state}"
+        response = errors.answer("not_found", message, 404)
+        response.headers["Retry-After"] = "1"
+        return response
+    if job.response is not None:
+        return _stored(job, job.response)
+    if job.state is State.SUCCEEDED and job.prefer == "respond-async-proxy":
+        return _expired("no result was kept: Prefer: respond-async-proxy asked for none")
+    if job.state is State.SUCCEEDED:
+        return Response(status=200, content_type="application/octet-stream")
+    code, http_status = _FAILURES[job.state]
+    return errors.answer(code, job.detail or str(job.reason), http_status)
+
+
+def _stored(job: Job, token: str) -> Response:
+    try:
+        raw, body = services().ledger.payloads.read(token)
+    except NotFound:
+        return _expired(f"the result was kept until {rfc3339(job.result_expires_at)}")
+    try:
+        head = parse_response_head(raw)
+    except ValueError as error:
+        logger.warning("the response of %s: %s", job.ref, error)
+        return errors.answer("job_failed", "the app's response can't be read", 502)
+    return _verbatim(head, job.response_size or 0, body)
+
+
+def _verbatim(head: ResponseHead, size: int, body: Iterator[bytes]) -> Response:
+    headers = Headers(head.headers)
+    bare = head.status in (204, 304)
+    if not bare:
+        headers["Content-Length"] = str(size)
+    # A body that breaks off raises, and the connection ends: else the client would read the next
+    # answer as the rest of this one.
+    pieces = iter(()) if bare or request.method == "HEAD" else body
+    return Verbatim(pieces, status=f"{head.status} {head.reason}".rstrip(), headers=headers)
+
+
+def _expired(message: str) -> Response:
+    return errors.answer("result_expired", message, 410)

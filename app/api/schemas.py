@@ -1,0 +1,127 @@
+"""The wire form of deployments: what is read, what is answered, and how errors name their field."""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from app.domain.deployment import Container, Deployment, Names
+from app.domain.errors import InvalidRequest
+from app.ledger.deployments import DeploymentRecord
+
+_LONGEST_SHOWN = 80
+_MOST_SHOWN = 100  # complaints; a body of 1 MiB has room for 100,000
+# What is allowed, by pydantic's word for what is wrong; its own sentence where none is here.
+_ALLOWED = {
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "int_type": "must be a whole number",
+    "bool_type": "must be true or false",
+    "string_type": "must be a string",
+    "string_unicode": "must be a valid Unicode text",
+    "string_pattern_mismatch": "must match {pattern}",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "may have at most {max_length} characters",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "tuple_type": "must be a list",
+    "literal_error": "must be {expected}",
+    "union_tag_invalid": "must have one of these types: {expected_tags}",
+    "union_tag_not_found": "must have a type: scratch, memory, secret or shared",
+}
+
+
+def read_deployment(body: Any, compute: Iterable[str]) -> Deployment:
+    """A deployment from a request's JSON; `compute` are the names that are known.
+
+    Raises InvalidRequest that names every bad field: its path, what it was, what is allowed.
+    """
+    try:
+        return Deployment.model_validate(body, context=Names(compute=frozenset(compute)))
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+    sentences = [_sentence(e) for e in found[:_MOST_SHOWN]]
+    if len(found) > _MOST_SHOWN:
+        sentences.append(f"and {len(found) - _MOST_SHOWN} more")
+    raise InvalidRequest("; ".join(sentences))
+
+
+def deployment_out(record: DeploymentRecord, public_url: str) -> dict[str, Any]:
+    """A deployment as the control plane answers it."""
+    spec = record.spec
+    return {
+        "name": spec.name,
+        "containers": [_container_out(spec.name, c, record) for c in spec.containers],
+        "compute": spec.compute.model_dump(),
+        "container_registry_settings": spec.container_registry_settings.model_dump(),
+        "scaling": spec.scaling.model_dump(),
+        "startup_seconds": spec.startup_seconds,
+        "endpoint_base_url": f"{public_url}/{spec.name}",
+        "created_at": rfc3339(record.created_at),
+        "created_by_user_id": record.created_by,
+    }
+
+
+def summary_out(record: DeploymentRecord) -> dict[str, Any]:
+    """A deployment as the list shows it."""
+    return {
+        "name": record.name,
+        "created_at": rfc3339(record.created_at),
+        "created_by_user_id": record.created_by,
+        "compute": record.spec.compute.model_dump(),
+    }
+
+
+def rfc3339(at: datetime | None) -> str | None:
+    """An instant as RFC 3339 in UTC, with microseconds."""
+    return at.isoformat(timespec="microseconds").replace("+00:00", "Z") if at else None
+
+
+def _container_out(
+    deployment: str, container: Container, record: DeploymentRecord
+) -> dict[str, Any]:
+    members: dict[str, Any] = container.model_dump(mode="json")
+    members["healthcheck"]["port"] = container.healthcheck.port or container.exposed_port
+    image = {"image": container.image, "last_updated_at": rfc3339(record.created_at)}
+    return {"name": f"{deployment}-0"} | members | {"image": image}
+
+
+def _sentence(error: ErrorDetails) -> str:
+    path = _path(error["loc"])
+    if error["type"] == "missing":
+        return f"{path} is missing"
+    wanted = _allowed(error)
+    if _may_be_secret(error["loc"]):
+        return f"{path}: {wanted}"
+    return f"{path}: {_shown(error['input'])} is not allowed: {wanted}"
+
+
+def _may_be_secret(location: tuple[int | str, ...]) -> bool:
+    """Whether what was sent there stays out of the answer: a value, or one in the wrong place."""
+    return "env" in location and location[-1] not in ("name", "type")
+
+
+def _allowed(error: ErrorDetails) -> str:
+    if error["type"] in _ALLOWED:
+        return _ALLOWED[error["type"]].format(**error.get("ctx", {}))
+    return error["msg"].removeprefix("Value error, ")
+
+
+def _path(location: Iterable[int | str]) -> str:
+    path = ""
+    for part in location:
+        # pydantic names the branch of a union, too; clients know of no such thing.
+        if part in ("scratch", "memory", "secret", "shared"):
+            continue
+        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return path.lstrip(".") or "the body"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return "this object" if isinstance(value, dict) else "this list"
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"

@@ -1,0 +1,60 @@
+"""What the views work with: one set for each process."""
+
+from dataclasses import dataclass
+
+from flask import Flask, current_app, request
+
+from app.auth import Tokens, bearer
+from app.dispatch import Publish
+from app.domain.compute import ComputeResource
+from app.domain.errors import NotFound, Unauthorized
+from app.ledger import Ledger
+from app.ledger.deployments import DeploymentRecord
+from app.settings import Settings
+
+_KEY = "onejob"
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of the house that a view may use."""
+
+    settings: Settings
+    ledger: Ledger
+    publish: Publish
+    tokens: Tokens
+    compute: dict[str, ComputeResource]  # of the operator's file; workers tell of more
+
+
+def install(app: Flask, services: Services) -> None:
+    """Makes the services known to the views of an app."""
+    app.extensions[_KEY] = services
+
+
+def services() -> Services:
+    """The services of the app that handles this request."""
+    found: Services = current_app.extensions[_KEY]
+    return found
+
+
+def client() -> str:
+    """The client of the control plane that is asking. Raises Unauthorized."""
+    return services().tokens.read(bearer(request.headers.get("Authorization")), "access")
+
+
+def access(name: str) -> DeploymentRecord | None:
+    """The deployment that a request of the data plane is for, None if there is none of that name.
+
+    Raises Unauthorized unless the request presents an inference key.
+    """
+    found = services().ledger.keys.access(name, bearer(request.headers.get("Authorization")))
+    if found.key_name is None:
+        raise Unauthorized("this is not an inference key of this server")
+    return found.deployment
+
+
+def known(deployment: DeploymentRecord | None, name: str) -> DeploymentRecord:
+    """The deployment. Raises NotFound if there is none."""
+    if deployment is None:
+        raise NotFound(f"no deployment {name!r}")
+    return deployment

@@ -1,0 +1,81 @@
+"""Publishes "look at this job" to the workers, by task name. Messages carry ids only.
+
+A message is a hint: the ledger knows what is due, and the sweep publishes again what is lost. So
+publishing never fails a request, has short timeouts, does not go on after a failure, and needs no
+result backend (with one, a dead Redis held a publisher 19 s instead of 0.6 s).
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import redis
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from app.domain.job import Hint
+
+TASK = "onejob.run"
+logger = logging.getLogger(__name__)
+Publish = Callable[[Iterable[Hint]], None]
+
+_TRANSPORT = {
+    "socket_timeout": 2,
+    "socket_connect_timeout": 0.5,
+    "socket_keepalive": True,
+    "retry_on_timeout": False,
+    # kombu would sleep 2 s and try again, within its connection timeout.
+    "max_retries": 0,
+}
+
+
+def compute_queue(compute: str) -> str:
+    """The Celery queue of a compute resource; only workers that have it consume it."""
+    return f"compute.{compute}"
+
+
+def node_queue(node: str) -> str:
+    """The Celery queue of one node: attempts that its workers take over."""
+    return f"node.{node}"
+
+
+def task_id(hint: Hint) -> str:
+    """The Celery task's id, the same for every hint of a job."""
+    return f"{hint.deployment}.{hint.id}"
+
+
+class Publisher:
+    """Sends hints to the queue of their compute resource, or to a node's own."""
+
+    def __init__(self, broker_url: str) -> None:
+        self._celery = Celery("onejob", broker=broker_url)
+        self._celery.conf.update(
+            broker_transport_options=_TRANSPORT,
+            broker_connection_timeout=1,
+            task_create_missing_queues=True,
+        )
+
+    def __call__(self, hints: Iterable[Hint]) -> None:
+        """Publishes each hint to its compute resource's queue. Never raises for a dead broker."""
+        self._send((hint, compute_queue(hint.compute)) for hint in hints)
+
+    def to_node(self, hints: Iterable[Hint], node: str) -> None:
+        """Publishes each hint to the node's own queue. Never raises for a dead broker."""
+        self._send((hint, node_queue(node)) for hint in hints)
+
+    def _send(self, addressed: Iterable[tuple[Hint, str]]) -> None:
+        for hint, queue in addressed:
+            try:
+                self._publish(hint, queue)
+            # kombu wraps only what goes wrong while it connects.
+            except (OperationalError, redis.RedisError, OSError) as error:
+                # Each of the others would take its timeout, too.
+                logger.warning("hints from %s on are left to the sweep: %s", task_id(hint), error)
+                return
+
+    def _publish(self, hint: Hint, queue: str) -> None:
+        # No result is asked for here, but the message must not say so: the worker would store none.
+        options: dict[str, Any] = {"retry": False, "ignore_result": False}
+        self._celery.send_task(
+            TASK, args=(hint.uid, hint.id), task_id=task_id(hint), queue=queue, **options
+        )

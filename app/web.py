@@ -1,0 +1,57 @@
+"""The Flask application: `gunicorn -c python:app.gunicorn_config 'app.web:create_app()'`."""
+
+import logging
+
+from flask import Flask
+
+from app import settings as app_settings
+from app.api import data_plane, deployments, errors, probes, results, tokens
+from app.api import services as views
+from app.auth import Tokens
+from app.dispatch import Publisher
+from app.domain.compute import ComputeError, ComputeResource, parse_resources
+from app.ledger import Ledger, connect
+from app.settings import Settings, SettingsError
+
+REDIS_SECONDS = 1.25  # a call waits that long for Redis, and once more; then it is 503
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The application with all its routes. Raises SettingsError."""
+    settings = settings or app_settings.load()
+    settings.require("client_id", "client_secret", "token_secret")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    app = Flask(__name__, static_folder=None)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    views.install(app, _services(settings))
+    errors.install(app)
+    for module in (data_plane, results, probes, tokens, deployments):
+        app.register_blueprint(module.blueprint)
+    return app
+
+
+def _services(settings: Settings) -> views.Services:
+    assert settings.client_id and settings.client_secret and settings.token_secret
+    return views.Services(
+        settings=settings,
+        ledger=Ledger(connect(settings.redis_url, REDIS_SECONDS), settings.hint_seconds),
+        publish=Publisher(settings.redis_url),
+        tokens=Tokens(
+            client_id=settings.client_id,
+            client_secret=settings.client_secret,
+            secret=settings.token_secret,
+            access_seconds=settings.token_seconds,
+            refresh_seconds=settings.refresh_seconds,
+        ),
+        compute=_compute(settings),
+    )
+
+
+def _compute(settings: Settings) -> dict[str, ComputeResource]:
+    try:
+        return parse_resources(settings.compute_toml())
+    except ComputeError as error:
+        raise SettingsError(f"{app_settings.variable('compute_file')}: {error}") from error

@@ -1,0 +1,48 @@
+"""The API over a real Redis, empty before each test; both faces' clients; a worker to play."""
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from app.ledger import Ledger
+from tests.api.faces import Faces
+from tests.api.server import ApiServer
+from tests.api.worker import PlayedWorker
+from tests.redis_server import RedisServer, redis_client, redis_server
+
+__all__ = ["redis_client", "redis_server"]  # fixtures
+
+
+@pytest.fixture(scope="session")
+def server(
+    redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ApiServer]:
+    """One API for all tests of this process."""
+    started = ApiServer.start(tmp_path_factory.mktemp("api"), redis_server.url)
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def ledger(redis_client: redis.Redis) -> Ledger:
+    """The ledger behind the API, empty."""
+    return Ledger(redis_client)
+
+
+@pytest.fixture
+def api(server: ApiServer, ledger: Ledger) -> Faces:
+    """Both faces of the API, with a key and a token; no deployment yet."""
+    return Faces.of(server.port, ledger)
+
+
+@pytest.fixture
+def hello(api: Faces) -> str:
+    """The name of a deployment that runs one job at a time."""
+    return api.deploy("hello")
+
+
+@pytest.fixture
+def worker(ledger: Ledger) -> PlayedWorker:
+    """Plays the worker of all jobs."""
+    return PlayedWorker(ledger)

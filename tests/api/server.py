@@ -1,0 +1,151 @@
+"""The real API for tests: gunicorn with our worker class, on loopback, over a real Redis."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+READY_SECONDS = 30.0
+STOP_SECONDS = 15.0
+TRIES = 5  # a free port may be taken by another before gunicorn binds it
+CLIENT_ID = "tests"
+CLIENT_SECRET = "a secret of the tests"
+TOKEN_SECRET = "what signs the tokens of the tests"
+THREADS = 4  # few, so that a thread that is pinned is missed
+_WATCHDOG = 'read -r _; kill -9 "$0"'  # its standard input ends with the process that tests
+
+
+class NotReady(Exception):
+    """The API ended, or did not answer in time; the text has the end of its log."""
+
+
+class ApiServer:
+    """One gunicorn with one worker process. It never outlives the test process."""
+
+    def __init__(self, folder: Path, redis_url: str, settings: dict[str, str]) -> None:
+        self.port = _free_port()
+        self._log = folder / f"api-{self.port}.log"
+        self._environ = _environ(self.port, redis_url) | settings
+        self._process: subprocess.Popen[bytes]
+        self._watchdog: subprocess.Popen[bytes]
+
+    @classmethod
+    def start(cls, folder: Path, redis_url: str, **settings: object) -> "ApiServer":
+        """A server that answers; `settings` are named as in app/settings.py. Raises NotReady."""
+        folder.mkdir(parents=True, exist_ok=True)
+        given = {f"ONEJOB_{name.upper()}": str(value) for name, value in settings.items()}
+        for left in reversed(range(TRIES)):
+            server = cls(folder, redis_url, given)
+            try:
+                server._launch()
+            except NotReady:
+                if not left:
+                    raise
+                continue
+            return server
+        raise AssertionError("unreachable")
+
+    @property
+    def url(self) -> str:
+        """The base URL of both faces."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """All that it wrote so far."""
+        return self._log.read_text(errors="replace")
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """The processes that it ever had answer requests."""
+        return [int(pid) for pid in re.findall(r"Booting worker with pid: (\d+)", self.log)]
+
+    def until_it_says(self, words: str) -> None:
+        """Waits until its log has these words."""
+        give_up = time.monotonic() + READY_SECONDS
+        while words not in self.log:
+            assert time.monotonic() < give_up, f"{words!r} is not in the log"
+            time.sleep(0.01)  # a file gives no sign
+
+    def stop(self) -> None:
+        """Ends it in order, and for sure."""
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._watchdog.kill()
+        self._watchdog.communicate()
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM."""
+        self._process.terminate()
+
+    def seconds_to_stop(self) -> float:
+        """Asks it to end, waits for that, and tells how long it took."""
+        began = time.monotonic()
+        self.ask_to_stop()
+        self._process.wait(STOP_SECONDS)
+        return time.monotonic() - began
+
+    def _launch(self) -> None:
+        argv = [sys.executable, "-m", "gunicorn", "-c", "python:app.gunicorn_config"]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [*argv, "app.web:create_app()"],
+                cwd=ROOT,
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self._watchdog = subprocess.Popen(
+            ["sh", "-c", _WATCHDOG, str(self._process.pid)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            self._until_it_answers()
+        except NotReady:
+            self.stop()
+            raise
+
+    def _until_it_answers(self) -> None:
+        give_up = time.monotonic() + READY_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > give_up:
+                raise NotReady("\n".join(self.log.splitlines()[-20:]))
+            time.sleep(0.05)  # it has no other sign of being ready
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=2) as response:
+                return bool(response.status == 200)
+        except OSError:
+            return False
+
+
+def _environ(port: int, redis_url: str) -> dict[str, str]:
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("ONEJOB_", "GUNICORN"))}
+    return inherited | {
+        "ONEJOB_REDIS_URL": redis_url,
+        "ONEJOB_CLIENT_ID": CLIENT_ID,
+        "ONEJOB_CLIENT_SECRET": CLIENT_SECRET,
+        "ONEJOB_TOKEN_SECRET": TOKEN_SECRET,
+        "ONEJOB_BIND": f"127.0.0.1:{port}",
+        "ONEJOB_PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "ONEJOB_API_WORKERS": "1",
+        "ONEJOB_API_THREADS": str(THREADS),
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

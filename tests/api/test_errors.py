@@ -1,0 +1,153 @@
+"""Errors are JSON on every path, tell nothing that they should not, and none is ours."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from app.domain.deployment import RESERVED_NAMES
+from app.ledger import Ledger
+from tests.api.faces import Faces
+from tests.api.server import ApiServer
+from tests.api.wire import Answer, call
+from tests.api.worker import OK, PlayedWorker
+from tests.redis_server import RedisServer
+
+
+def is_error(answer: Answer, status: int, code: str) -> bool:
+    assert answer.status == status, answer
+    assert answer["Content-Type"] == "application/json"
+    assert answer.json["code"] == code
+    return set(answer.json) == {"code", "message"} and bool(answer.json["message"])
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/v1", "/v1/", "/v1/x", "/v1//job-deployments", "/console", "/docs", "/static/x"]
+)
+def test_a_path_that_is_not_there_is_404(api: Faces, path: str) -> None:
+    assert is_error(call(api.port, "GET", path), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/oauth2/token"),
+        ("PUT", "/v1/job-deployments"),
+        ("POST", "/v1/job-deployments/x"),
+        ("POST", "/health"),
+        ("BREW", "/ready"),
+        ("OPTIONS", "/status/x"),
+        ("OPTIONS", "/v1/job-deployments"),
+    ],
+)
+def test_a_method_that_is_not_there_is_405(api: Faces, method: str, path: str) -> None:
+    answer = call(api.port, method, path)
+    assert is_error(answer, 405, "method_not_allowed")
+    assert answer["Allow"]
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED_NAMES))
+def test_no_deployment_takes_a_name_of_ours(api: Faces, ledger: Ledger, name: str) -> None:
+    answer = api.control("POST", "/job-deployments", {"name": name})
+    assert is_error(answer, 400, "invalid_request")
+    assert answer.json["message"].startswith(f'name: "{name}" is not allowed')
+    assert api.data("POST", f"/{name}/x", body=b"x").status in (404, 405)
+    assert not ledger.client.keys("onejob:payload:*")
+
+
+def test_the_names_of_ours_are_the_contracts() -> None:
+    names = "v1 status result health ready metrics console docs static flower"
+    assert set(names.split()) == RESERVED_NAMES
+
+
+def test_a_fault_is_500_and_only_the_log_has_it(
+    api: Faces, server: ApiServer, hello: str, ledger: Ledger
+) -> None:
+    uid = ledger.deployments.get("hello").uid
+    ledger.client.hset(f"onejob:deployment:{uid}", "state", "running")
+    ledger.client.hset(f"onejob:deployment:{uid}:specs", "1", '{"secret": "of the ledger"}')
+    answer = api.data("POST", "/hello", body=b"x")
+    assert is_error(answer, 500, "server_error")
+    assert "secret" not in answer.json["message"]
+    assert "ValidationError" in server.log
+
+
+def test_what_redis_does_not_understand_is_a_fault_and_no_outage(
+    api: Faces, hello: str, ledger: Ledger
+) -> None:
+    uid = ledger.deployments.get("hello").uid
+    ledger.client.set(f"onejob:deployment:{uid}:queue", "no sorted set")
+    assert is_error(api.data("POST", "/hello", body=b"x"), 500, "server_error")
+
+
+def test_a_full_redis_is_503(api: Faces, hello: str, ledger: Ledger) -> None:
+    ledger.client.config_set("maxmemory", "1")
+    try:
+        answer = api.data("POST", "/hello", body=b"x")
+    finally:
+        ledger.client.config_set("maxmemory", "0")
+    assert is_error(answer, 503, "service_unavailable")
+    assert answer["Retry-After"]
+
+
+@pytest.fixture(params=["down", "stalled"])
+def without_redis(
+    request: pytest.FixtureRequest, redis_server: RedisServer, api: Faces, hello: str
+) -> Iterator[Faces]:
+    """Both faces while Redis is away: not there, or there and silent."""
+    pid = redis_server.pid
+    assert pid is not None
+    if request.param == "down":
+        redis_server.kill()
+    else:
+        os.kill(pid, signal.SIGSTOP)
+    yield api
+    if request.param == "down":
+        redis_server.restart()
+    else:
+        os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("body", [b"x", bytes(3 * 1024 * 1024)], ids=["small", "large"])
+def test_without_redis_it_is_503_soon(without_redis: Faces, body: bytes) -> None:
+    api = without_redis
+    began = time.monotonic()
+    answer = api.data("POST", "/hello/x", [("X-Inference-Id", "one")], body)
+    assert time.monotonic() - began < 3
+    assert is_error(answer, 503, "service_unavailable")
+    assert int(answer["Retry-After"]) >= 1
+
+
+@pytest.mark.parametrize("without_redis", ["down"], indirect=True)
+def test_without_redis_the_other_routes_say_so_too(without_redis: Faces) -> None:
+    api = without_redis
+    assert is_error(api.control("GET", "/job-deployments"), 503, "service_unavailable")
+    assert is_error(api.result("hello", "one"), 503, "service_unavailable")
+    ready = call(api.port, "GET", "/ready")
+    assert is_error(ready, 503, "service_unavailable")
+    assert ready["Retry-After"]
+    assert call(api.port, "GET", "/health").json == {"status": "ok"}
+
+
+def test_after_redis_is_back_all_goes_on(
+    api: Faces, hello: str, redis_server: RedisServer, worker: PlayedWorker
+) -> None:
+    job_id = api.submit("hello", body=b"kept")
+    redis_server.kill()
+    assert api.data("POST", "/hello", body=b"x").status == 503
+    redis_server.restart()
+    assert worker.request("hello", job_id)[1] == b"kept"
+    worker.respond("hello", job_id, OK, b"done")
+    assert api.result("hello", job_id).body == b"done"
+    assert api.data("POST", "/hello", body=b"x").status == 202
+
+
+def test_ready_says_what_is_missing(api: Faces, ledger: Ledger) -> None:
+    answer = call(api.port, "GET", "/ready")
+    assert answer.status == 200
+    assert answer.json["status"] == "degraded"
+    assert "no worker" in answer.json["missing"][0]
+    ledger.nodes.announce("a", {"compute": {}})
+    assert call(api.port, "GET", "/ready").json == {"status": "ok", "missing": []}
