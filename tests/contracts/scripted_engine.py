@@ -1,0 +1,280 @@
+"""An engine in memory: containers are entries, and a test says what happens in them."""
+
+import threading
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+
+from workers.engine import (
+    NODE_LABEL,
+    Container,
+    ContainerSpec,
+    EngineError,
+    EngineTrouble,
+    EngineUnavailable,
+    Exit,
+    Image,
+    ImageError,
+    ImageNotFound,
+    NoSuchContainer,
+    Phase,
+    SpoolMissing,
+    StartRefused,
+)
+
+IMAGE = Image("sha256:scripted", ("python3",), ("app.py",), 15)
+PATIENCE_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Program:
+    """What a container does by itself. Codes; `exits` None: it runs until it is ended.
+
+    `stops_with` None: it ignores the stop signal, and is killed when the grace is over.
+    """
+
+    exits: int | None = None
+    stops_with: int | None = 0
+    output: bytes = b""
+
+
+@dataclass
+class Replica:
+    """A container with what the engine remembers of it."""
+
+    id: str
+    spec: ContainerSpec
+    phase: Phase = Phase.CREATED
+    started_at: datetime | None = None
+    exit: Exit | None = None
+    output: bytes = b""
+    volumes: list[str] = field(default_factory=list)
+
+    def seen(self) -> Container:
+        return Container(self.id, self.spec.name, self.phase, self.started_at, self.exit)
+
+
+@dataclass(frozen=True)
+class Fault:
+    error: EngineError
+    after: bool
+
+
+class ScriptedEngine:
+    """`workers.engine.Engine` in memory, for any number of threads. No time passes in it.
+
+    - `images`: what `image` and `create` know, by reference; an error as a value is raised.
+    - `programs`: by argv, what a container does; one that is not listed runs until it is ended.
+    - `on_start`, `on_stop`: called with the container's spec, in the calling thread and without
+      a lock: here a test plays the usher, and may call `exit`.
+    - `available` = False: every verb raises EngineUnavailable.
+    - `calls`: the verbs, as they were called; `starts`: how often each name was started.
+    """
+
+    def __init__(self, images: Mapping[str, Image | ImageError] | None = None) -> None:
+        self.images = dict({"scripted:1": IMAGE} if images is None else images)
+        self.programs: dict[tuple[str, ...], Program] = {}
+        self.on_start: Callable[[ContainerSpec], None] | None = None
+        self.on_stop: Callable[[ContainerSpec], None] | None = None
+        self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self.available = True
+        self.calls: list[str] = []
+        self.starts: Counter[str] = Counter()
+        self.networks: set[str] = set()
+        self.volumes: set[str] = set()
+        self._replicas: dict[str, Replica] = {}  # by name
+        self._faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
+        self._numbers = count(1)
+        self._changed = threading.Condition(threading.RLock())
+
+    # -- the test's side ---------------------------------------------------------------------
+
+    def fail(self, verb: str, error: EngineError, *, after: bool = False, times: int = 1) -> None:
+        """The next calls of a verb raise; with `after` they have done their work all the same."""
+        with self._changed:
+            self._faults[verb].extend([Fault(error, after)] * times)
+
+    def exit(self, name: str, code: int, *, oom_killed: bool = False) -> None:
+        """The container's process 1 ends; nothing happens if it does not run."""
+        with self._changed:
+            replica = self._replicas.get(name)
+            if replica is not None and replica.phase is Phase.RUNNING:
+                replica.phase, replica.exit = Phase.EXITED, Exit(code, oom_killed)
+                self._changed.notify_all()
+
+    def write(self, name: str, output: bytes) -> None:
+        """The container writes to its log."""
+        with self._changed:
+            self._replicas[name].output += output
+
+    def vanish(self, name: str) -> None:
+        """The engine loses the container."""
+        with self._changed:
+            self._forget(self._replicas[name])
+
+    def spec(self, name: str) -> ContainerSpec:
+        """What a container was made from. Raises KeyError."""
+        with self._changed:
+            return self._replicas[name].spec
+
+    def names(self) -> set[str]:
+        """The names of all containers."""
+        with self._changed:
+            return set(self._replicas)
+
+    def wait_until(self, holds: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
+        """Waits until it holds, looking after every call and every end; AssertionError if not."""
+        with self._changed:
+            assert self._changed.wait_for(holds, seconds), f"not within {seconds} s"
+
+    def wait_for_call(self, verb: str, times: int = 1) -> None:
+        """Waits until a verb has been called so often."""
+        self.wait_until(lambda: self.calls.count(verb) >= times)
+
+    # -- the engine's side -------------------------------------------------------------------
+
+    def image(self, ref: str, *, refresh: bool) -> Image:
+        with self._verb("image"):
+            found = self.images.get(ref)
+            if found is None:
+                raise ImageNotFound(f"no such image: {ref}")
+            if isinstance(found, ImageError):
+                raise found
+            return found
+
+    def create(self, spec: ContainerSpec) -> Container:
+        with self._verb("create"), self._changed:
+            self._check(spec)
+            if spec.name not in self._replicas:
+                self._replicas[spec.name] = self._made(spec)
+                self._changed.notify_all()
+            return self._replicas[spec.name].seen()
+
+    def start(self, id: str) -> None:
+        with self._verb("start"):
+            with self._changed:
+                replica = self._by_id(id)
+                if replica.phase is Phase.RUNNING:
+                    return
+                _check_sources(replica.spec)
+                self._run(replica)
+            if self.on_start is not None:
+                self.on_start(replica.spec)
+
+    def find(self, name: str) -> Container | None:
+        with self._verb("find"), self._changed:
+            replica = self._replicas.get(name)
+            return replica.seen() if replica else None
+
+    def stop(self, id: str, seconds: float) -> None:
+        with self._verb("stop"):
+            replica = self._known(id)
+            if replica is None or replica.phase is not Phase.RUNNING:
+                return
+            if self.on_stop is not None:
+                self.on_stop(replica.spec)
+            code = self._program(replica.spec).stops_with
+            self.exit(replica.spec.name, 137 if code is None else code)
+
+    def kill(self, id: str) -> None:
+        with self._verb("kill"):
+            replica = self._known(id)
+            if replica is not None:
+                self.exit(replica.spec.name, 137)
+
+    def remove(self, id: str) -> None:
+        with self._verb("remove"), self._changed:
+            replica = self._known(id)
+            if replica is not None:
+                self._forget(replica)
+
+    def owned(self, node: str) -> list[Container]:
+        with self._verb("owned"), self._changed:
+            replicas = [r for r in self._replicas.values() if r.spec.labels.get(NODE_LABEL) == node]
+            # As little as Docker's listing tells.
+            return [Container(r.id, r.spec.name, r.phase) for r in replicas]
+
+    def logs(self, id: str, limit_bytes: int) -> bytes:
+        with self._verb("logs"), self._changed:
+            output = self._by_id(id).output
+            return output[max(0, len(output) - limit_bytes) :]
+
+    def ensure_network(self, name: str) -> None:
+        if name == "host":
+            raise ValueError("not a network for replicas: 'host'")
+        with self._verb("ensure_network"), self._changed:
+            self.networks.add(name)
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+    # -- inside ------------------------------------------------------------------------------
+
+    @contextmanager
+    def _verb(self, verb: str) -> Iterator[None]:
+        with self._changed:
+            self.calls.append(verb)
+            self._changed.notify_all()
+            if not self.available:
+                raise EngineUnavailable("scripted: no answer")
+            fault = self._faults[verb].popleft() if self._faults[verb] else None
+        if fault is not None and not fault.after:
+            raise fault.error
+        yield
+        if fault is not None:
+            raise fault.error
+
+    def _check(self, spec: ContainerSpec) -> None:
+        if spec.network == "host":
+            raise ValueError("not a network for replicas: 'host'")
+        images = (i for i in self.images.values() if isinstance(i, Image))
+        if spec.image not in {i.id for i in images}:
+            raise EngineTrouble(f"No such image: {spec.image}")
+        _check_sources(spec)
+        for mount in spec.mounts:
+            if not mount.target.startswith("/"):
+                raise StartRefused(f"mount path must be absolute: {mount.target!r}")
+
+    def _made(self, spec: ContainerSpec) -> Replica:
+        number = next(self._numbers)
+        empty = [m for m in spec.mounts if m.type == "volume" and not m.source]
+        volumes = [f"volume-{number}-{place}" for place in range(len(empty))]
+        self.volumes.update(volumes)
+        return Replica(f"{number:064x}", spec, volumes=volumes)
+
+    def _run(self, replica: Replica) -> None:
+        program = self._program(replica.spec)
+        replica.phase, replica.started_at, replica.exit = Phase.RUNNING, self.now(), None
+        replica.output += program.output
+        self.starts[replica.spec.name] += 1
+        self._changed.notify_all()
+        if program.exits is not None:
+            self.exit(replica.spec.name, program.exits)
+
+    def _program(self, spec: ContainerSpec) -> Program:
+        return self.programs.get(spec.argv, Program())
+
+    def _forget(self, replica: Replica) -> None:
+        del self._replicas[replica.spec.name]
+        self.volumes.difference_update(replica.volumes)
+        self._changed.notify_all()
+
+    def _known(self, id: str) -> Replica | None:
+        with self._changed:
+            return next((r for r in self._replicas.values() if r.id == id), None)
+
+    def _by_id(self, id: str) -> Replica:
+        replica = self._known(id)
+        if replica is None:
+            raise NoSuchContainer(f"No such container: {id}")
+        return replica
+
+
+def _check_sources(spec: ContainerSpec) -> None:
+    for mount in spec.mounts:
+        if mount.type == "bind" and not Path(mount.source).exists():
+            raise SpoolMissing(f"bind source path does not exist: {mount.source}")

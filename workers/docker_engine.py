@@ -1,0 +1,296 @@
+"""The engine's verbs on Docker. What is asked for becomes arguments in pure functions."""
+
+import logging
+import math
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+from weakref import WeakValueDictionary
+
+import docker
+import docker.errors
+import docker.utils
+
+from workers import docker_network
+from workers.docker_errors import FAILURES, answered, image_error, pull_error, translated
+from workers.docker_form import container_of, create_arguments, image_of, listed_container
+from workers.engine import (
+    NODE_LABEL,
+    Container,
+    ContainerSpec,
+    EngineTrouble,
+    EngineUnavailable,
+    Image,
+    ImageError,
+    ImagePullFailed,
+    Phase,
+)
+
+logger = logging.getLogger(__name__)
+CALL_SECONDS = 60.0
+CONNECTIONS = 64  # kept open for later calls; docker-py's default of 10 is closed and made anew
+PULL_SECONDS = 1800.0
+SILENCE_SECONDS = 300.0  # between two words of a pull, or wherever docker-py would wait for ever
+NAME_PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)  # seconds; nothing tells when a name is settled
+LOG_LINE_BYTES = 16  # the engine counts lines, of up to 16 KiB, where we count bytes
+
+
+class DockerEngine:
+    """A Docker engine of this machine; see `workers.engine.Engine` for the verbs.
+
+    `docker_host` is its address; None: DOCKER_HOST, or the socket. `call_seconds` bounds every
+    call, `pull_seconds` a pull. Raises EngineUnavailable where none answers.
+    """
+
+    def __init__(
+        self,
+        docker_host: str | None = None,
+        *,
+        call_seconds: float = CALL_SECONDS,
+        pull_seconds: float = PULL_SECONDS,
+        connections: int = CONNECTIONS,
+    ) -> None:
+        where = {"base_url": docker_host} if docker_host else docker.utils.kwargs_from_env()
+        with translated():
+            self._api = _BoundedClient(
+                version="auto", timeout=call_seconds, max_pool_size=connections, **where
+            )
+        self._pull_seconds = pull_seconds
+        self._pulls = _Pulls(pull_seconds)
+        self._networks: set[str] = set()
+        self._closed = threading.Event()
+
+    # -- images ------------------------------------------------------------------------------
+
+    def image(self, ref: str, *, refresh: bool) -> Image:
+        """See Engine. One pull per reference at a time; those who wait share its outcome.
+
+        With `refresh`, an image that never was in a registry stays in use as it is.
+        """
+        asked_at = time.monotonic()
+        here = None if refresh else self._inspect_image(ref)
+        if here is None:
+            failure = self._ensure_pulled(ref, asked_at, refresh)
+            here = self._inspect_image(ref)
+            if failure is not None and not _will_do(here, failure):
+                raise type(failure)(str(failure))  # it may be raised in other threads as well
+        if here is None:
+            raise EngineTrouble(f"{ref} was pulled, and is not there")
+        return image_of(here)
+
+    def _ensure_pulled(self, ref: str, asked_at: float, refresh: bool) -> ImageError | None:
+        """Pulls, unless a pull that began after `asked_at` was waited for; why it failed."""
+        with self._pulls.turn(ref) as turn:
+            wanted = refresh or self._inspect_image(ref) is None
+            if wanted and turn.began_at < asked_at:
+                began_at = time.monotonic()
+                turn.failure = self._try_pull(ref)
+                turn.began_at = began_at
+            return turn.failure if wanted else None
+
+    def _inspect_image(self, ref: str) -> Mapping[str, Any] | None:
+        with translated():
+            try:
+                inspected: Mapping[str, Any] = self._api.inspect_image(ref)
+            except docker.errors.ImageNotFound:
+                return None
+            except docker.errors.APIError as error:
+                if answered(error) != 400:
+                    raise
+                raise image_error(str(error.explanation)) from error
+        return inspected
+
+    def _try_pull(self, ref: str) -> ImageError | None:
+        logger.info("pulling %s", ref)
+        try:
+            self._pull(ref)
+        except FAILURES as error:
+            failure = pull_error(error)
+            if not isinstance(failure, ImageError):
+                raise failure from error
+            return failure
+        except ImageError as failure:
+            return failure
+        return None
+
+    def _pull(self, ref: str) -> None:
+        until = time.monotonic() + self._pull_seconds
+        for line in self._api.pull(ref, stream=True, decode=True):
+            if "error" in line:
+                raise image_error(str(line["error"]))
+            if self._closed.is_set():
+                raise EngineUnavailable("closed")
+            if time.monotonic() > until:
+                raise ImagePullFailed(f"not complete after {self._pull_seconds:.0f} s")
+
+    # -- containers --------------------------------------------------------------------------
+
+    def create(self, spec: ContainerSpec) -> Container:
+        """See Engine. An image that is gone again is EngineTrouble: look it up anew."""
+        arguments = create_arguments(spec)
+        for pause in NAME_PAUSES:
+            time.sleep(pause)
+            made = self._create(arguments, spec.name) or self.find(spec.name)
+            if made is not None:
+                return made
+        raise EngineTrouble(f"the name {spec.name} is taken by a container that is not there")
+
+    def _create(self, arguments: dict[str, Any], name: str) -> Container | None:
+        """The new container; None if there is one of this name, made now or before."""
+        with translated():
+            try:
+                made = self._api.create_container_from_config(arguments, name)
+            except docker.errors.APIError as error:
+                if answered(error) != 409:
+                    raise
+                return None
+        for warning in made.get("Warnings") or ():
+            _warn(str(warning))
+        return Container(made["Id"], name, Phase.CREATED)
+
+    def start(self, id: str) -> None:
+        """See Engine. A network of ours that was pruned away is made again."""
+        try:
+            self._start(id)
+        except EngineTrouble as trouble:
+            missing = re.search(r"network (\S+) not found", str(trouble))
+            if missing is None or missing[1] not in self._networks:
+                raise
+            self.ensure_network(missing[1])
+            self._start(id)
+
+    def _start(self, id: str) -> None:
+        with translated():
+            self._api.start(id)
+
+    def find(self, name: str) -> Container | None:
+        """See Engine."""
+        with translated():
+            try:
+                inspected = self._api.inspect_container(name)
+            except docker.errors.NotFound:
+                return None
+        # The engine also takes an id, or the first digits of one, for a name.
+        return container_of(inspected) if inspected["Name"] == f"/{name}" else None
+
+    def stop(self, id: str, seconds: float) -> None:
+        """See Engine. The engine counts whole seconds: they are rounded up."""
+        with translated(), _gone_will_do(404):
+            self._api.stop(id, timeout=max(0, math.ceil(seconds)))
+
+    def kill(self, id: str) -> None:
+        """See Engine."""
+        with translated(), _gone_will_do(404, 409):
+            self._api.kill(id)
+
+    def remove(self, id: str) -> None:
+        """See Engine. Raises EngineTrouble if the engine could not remove all of it."""
+        with translated(), _gone_will_do(404):
+            try:
+                self._api.remove_container(id, v=True, force=True)
+            except docker.errors.APIError as error:
+                if answered(error) != 409:
+                    raise
+                self._await_removal(id)
+
+    def _await_removal(self, id: str) -> None:
+        """Another one removes it just now."""
+        self._api.wait(id, timeout=self._api.timeout, condition="removed")
+        self._api.inspect_container(id)  # its NotFound is what we hope for
+        raise EngineTrouble(f"container {id} is still there after its removal")
+
+    def owned(self, node: str) -> list[Container]:
+        """See Engine. `started_at` and `exit` are always None here."""
+        with translated():
+            listed = self._api.containers(all=True, filters={"label": f"{NODE_LABEL}={node}"})
+        return [listed_container(entry) for entry in listed]
+
+    def logs(self, id: str, limit_bytes: int) -> bytes:
+        """See Engine. Of very short lines (16 bytes) it may be less than the limit."""
+        lines = limit_bytes // LOG_LINE_BYTES + 1
+        with translated():
+            # Not as a stream: docker-py takes the timeout off those.
+            log: bytes = self._api.logs(id, stdout=True, stderr=True, tail=lines)
+        return log[max(0, len(log) - limit_bytes) :]
+
+    # -- the rest ----------------------------------------------------------------------------
+
+    def ensure_network(self, name: str) -> None:
+        """See Engine, and `workers.docker_network` for what its containers can't reach."""
+        docker_network.ensure(self._api, name)
+        self._networks.add(name)
+
+    def close(self) -> None:
+        """See Engine. Pulls break off at their next word."""
+        self._closed.set()
+        self._api.close()
+
+
+class _BoundedClient(docker.APIClient):  # type: ignore[misc]  # docker-py ships no types
+    """docker-py's client, without its calls that may wait for ever (it pulls so)."""
+
+    def send(self, request: Any, **options: Any) -> Any:
+        """As requests' Session has it."""
+        if options.get("timeout") is None:
+            options["timeout"] = SILENCE_SECONDS
+        return super().send(request, **options)
+
+
+class _Turn:
+    """The pulls of one reference, one after the other."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.began_at = -math.inf  # the last one's, by the monotonic clock
+        self.failure: ImageError | None = None
+
+
+class _Pulls:
+    """The references that are being pulled just now."""
+
+    def __init__(self, patience_seconds: float) -> None:
+        self._patience_seconds = patience_seconds
+        self._guard = threading.Lock()
+        # A turn lasts as long as a thread has it in its hands.
+        self._turns: WeakValueDictionary[str, _Turn] = WeakValueDictionary()
+
+    @contextmanager
+    def turn(self, ref: str) -> Iterator[_Turn]:
+        """The reference's turn, for this thread alone. Raises EngineUnavailable."""
+        with self._guard:
+            turn = self._turns.get(ref) or _Turn()
+            self._turns[ref] = turn
+        if not turn.lock.acquire(timeout=self._patience_seconds):
+            raise EngineUnavailable(f"another pull of {ref} does not end")
+        try:
+            yield turn
+        finally:
+            turn.lock.release()
+
+
+def _will_do(here: Mapping[str, Any] | None, failure: ImageError) -> bool:
+    """Whether an image that is here will do although its registry did not give a newer one."""
+    if here is None:
+        return False
+    # Without digests it never was in a registry: it was built or loaded on this machine.
+    return isinstance(failure, ImagePullFailed) or not here.get("RepoDigests")
+
+
+@contextmanager
+def _gone_will_do(*statuses: int) -> Iterator[None]:
+    """For verbs that want a container stopped or gone: these answers say that it is."""
+    try:
+        yield
+    except docker.errors.APIError as error:
+        if answered(error) not in statuses:
+            raise
+
+
+@lru_cache(maxsize=64)
+def _warn(text: str) -> None:
+    """Once per process is enough."""
+    logger.warning("the engine warns: %s", text)
