@@ -1,0 +1,222 @@
+"""One attempt in the hands of its supervisor: the record, what is there of it, and how it is
+written on.
+
+Each write to the ledger is compared on (state, attempt, fence): one that was replaced gets
+`Stale` there and lets go. Redis's errors pass: whoever calls tries again.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from app.domain.compute import ComputeResource
+from app.domain.deployment import Deployment
+from app.domain.errors import NotFound
+from app.domain.job import Job, Reason, State
+from app.domain.verdict import Outcome
+from app.ledger import records
+from app.ledger.attempts import Grip
+from workers import harvest, plan
+from workers.engine import Container, EngineError, EngineTrouble, Image
+from workers.events import Events, parse
+from workers.harvest import StoredResponse
+from workers.site import Site
+from workers.spool import Spool
+from workers.steps import View
+
+SENTENCE_CHARACTERS = 2000
+LAST_LINE_BYTES = 4096
+
+
+class Hopeless(Exception):
+    """What the attempt is made from is gone for good; carries how the job ends."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.detail)
+        self.outcome = outcome
+
+
+class Attempt:
+    """An attempt that this process holds by its grip."""
+
+    def __init__(self, site: Site, job: Job) -> None:
+        self.site = site
+        self.job = job
+        self.grip = Grip.of(job)
+        self.replica = plan.replica_name(job)
+        self.spool: Spool = site.spool_root.attempt(self.replica)
+        self.container: Container | None = None
+        # Whether `container` is what the engine says. The first claim of an attempt that has no
+        # directory yet can have no container: the directory comes first.
+        self.known = job.fence == 1 and not self.spool.exists()
+        self._seen = ("", parse(""))  # the event file's text as last read, and what it says
+        self._untold: list[tuple[State, State, str, dict[str, str]]] = []
+        self._run: plan.Run | None = None
+        self._image: Image | None = None
+
+    # -- what is there -----------------------------------------------------------------------
+
+    def look(self) -> View:
+        """All there is of the attempt; the engine is asked only if its word is not known."""
+        if not self.known:
+            self.container = self.site.engine.find(self.replica)
+            self.known = True
+        return View(
+            job=self.job,
+            spool_exists=self.spool.exists(),
+            usher_started=self.spool.started(),
+            events=self.events(),
+            container=self.container,
+        )
+
+    def events(self) -> Events:
+        """What the usher has told so far."""
+        text = self.spool.read_events()
+        if text != self._seen[0]:
+            self._seen = (text, parse(text))
+        return self._seen[1]
+
+    def provably_unsent(self) -> bool:
+        """Whether the request can't have reached an app: then another attempt does no harm."""
+        if self.job.state is not State.STARTING or self.events().sent:
+            return False
+        never_ran = self.job.started_at is None and not self.spool.started()
+        return never_ran or self.spool.has_all_events()
+
+    @property
+    def run(self) -> plan.Run:
+        """What the attempt is made from.
+
+        Raises Hopeless; EngineTrouble if this node can't make it.
+        """
+        if self._run is None:
+            self._run = plan.Run(
+                self.job, self._spec(), self._compute(), self.site.node, self.site.settings
+            )
+        return self._run
+
+    def request(self) -> Iterator[bytes]:
+        """The request as the usher sends it. Raises Hopeless, also half-way."""
+        port = self.run.container.exposed_port
+        try:
+            yield from harvest.request_bytes(self.job, self.site.ledger.payloads, port)
+        except NotFound as error:
+            detail = f"the replica could not start: {error.message}"
+            raise Hopeless(Outcome(State.FAILED, Reason.START_FAILED, detail)) from error
+
+    def image(self) -> Image:
+        """The image to run, pulled at the first call if it has to be. Raises ImageError."""
+        if self._image is None:
+            container = self.run.container
+            refresh = not container.should_use_cached_image
+            self._image = self.site.engine.image(container.image, refresh=refresh)
+        return self._image
+
+    def last_line(self) -> str | None:
+        """What the app printed last, if the engine still knows."""
+        if self.container is None:
+            return None
+        with suppress(EngineError):
+            return harvest.last_line(self.site.engine.logs(self.container.id, LAST_LINE_BYTES))
+        return None
+
+    def keep_response(self) -> StoredResponse | None:
+        """Copies the response into the ledger; None if what lies there can't be served."""
+        limit = self.site.settings.response_limit_bytes
+        return harvest.store_response(self.job, self.spool, limit, self.site.ledger.payloads)
+
+    def overdue(self) -> float:
+        """Seconds until the usher should long have ended the job by itself."""
+        assert self.job.deadline_at is not None
+        margin = timedelta(seconds=self.site.settings.stop_grace_seconds + 0.5)
+        return (self.job.deadline_at + margin - datetime.now(UTC)).total_seconds()
+
+    def _spec(self) -> Deployment:
+        try:
+            return self.site.ledger.deployments.spec(self.job.uid, self.job.version)
+        except NotFound as error:  # it goes with its deployment
+            detail = f"its deployment was deleted: {error.message}"
+            outcome = Outcome(State.CANCELLED, Reason.DEPLOYMENT_DELETED, detail)
+            raise Hopeless(outcome) from error
+
+    def _compute(self) -> ComputeResource:
+        known = self.site.compute.get(self.job.compute)
+        if known is None and self.job.started_at is None:
+            raise EngineTrouble(f"this node no longer has the compute {self.job.compute!r}")
+        return known or ComputeResource()  # of a job that runs it is only told what it had
+
+    # -- how it goes on ----------------------------------------------------------------------
+
+    def note_started(self, at: datetime) -> None:
+        """The container ran from then on: from there its deadline counts."""
+        deadline_at = at + timedelta(seconds=self.run.spec.scaling.deadline_seconds)
+        fields = {
+            "replica": self.replica,
+            "started_at": records.seconds(at),
+            "deadline_at": records.seconds(deadline_at),
+        }
+        self._untold.append((State.STARTING, State.STARTING, "started", fields))
+        self.job = replace(self.job, started_at=at, deadline_at=deadline_at, replica=self.replica)
+
+    def note_sent(self) -> None:
+        """The request was handed to the app, as the usher says."""
+        event = self.events().get("sent")
+        at = event.at if event else datetime.now(UTC)
+        fields = {"sent_at": records.seconds(at)}
+        self._untold.append((State.STARTING, State.RUNNING, "sent", fields))
+        self.job = replace(self.job, state=State.RUNNING, sent_at=at)
+
+    def tell(self) -> None:
+        """Tells the ledger what was noted, in its order. Raises Stale, and redis's errors.
+
+        Apart from the noting, so that an attempt is followed while Redis is away.
+        """
+        while self._untold:
+            self.site.ledger.attempts.advance(self.grip, *self._untold[0])
+            del self._untold[0]
+
+    def confirm(self) -> Reason | None:
+        """Asks whether the attempt is still ours; returns a requested cancel. Raises Stale."""
+        return self.site.ledger.attempts.confirm(self.grip, State.STARTING)
+
+    def end(self, outcome: Outcome, fields: dict[str, str | int] | None = None) -> None:
+        """Ends the attempt and the job; the slot stays taken until `release`. Raises Stale."""
+        self.tell()
+        detail = outcome.detail[:SENTENCE_CHARACTERS]
+        self.site.ledger.attempts.finish(
+            self.grip, outcome.state, outcome.reason, detail, fields or {}
+        )
+        self.job = replace(
+            self.job,
+            state=outcome.state,
+            reason=outcome.reason,
+            detail=detail,
+            cancel=None,
+            teardown=self.site.node,
+        )
+
+    def again(self, detail: str) -> None:
+        """Removes what is there and queues the job again, next attempt. Raises Stale.
+
+        Asks first: the container may be another supervisor's by now, and run.
+        """
+        self.confirm()
+        self._remove()
+        self.site.publish(self.site.ledger.attempts.requeue(self.grip, detail))
+        self.job = replace(self.job, state=State.QUEUED)
+
+    def release(self) -> None:
+        """Removes what is there, then frees the slot. Raises Stale."""
+        self._remove()
+        self.site.publish(self.site.ledger.attempts.release(self.grip))
+        self.job = replace(self.job, teardown=None)
+
+    def _remove(self) -> None:
+        """The container first, then its directory: see promises on sleepers."""
+        if not self.known:
+            self.container = self.site.engine.find(self.replica)
+        if self.container is not None:
+            self.site.engine.remove(self.container.id)
+        self.container, self.known = None, True
+        self.spool.remove()

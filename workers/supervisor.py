@@ -1,0 +1,123 @@
+"""Supervision of one attempt: look, decide (`steps`), do (`actions`), again; until nothing is left.
+
+No step needs the one before it to have been done by this process, or to have been answered: who
+takes an attempt over after a crash runs the same loop.
+"""
+
+import logging
+from contextlib import suppress
+
+import redis
+
+from app.domain.errors import NotFound
+from app.domain.job import Job, Reason, State
+from app.domain.verdict import Outcome
+from app.ledger.attempts import Stale
+from workers.actions import Actions, LetGo
+from workers.attempt import Attempt
+from workers.engine import EngineError, EngineUnavailable
+from workers.roster import Attention
+from workers.site import Site
+
+logger = logging.getLogger(__name__)
+PAUSE_SECONDS = 1.0  # after a failure; twice as long after each further one
+LONGEST_PAUSE_SECONDS = 8.0
+TROUBLES = 3  # failures in a row before another attempt is made
+LAST_TROUBLES = 10  # failures of ours in a row before a running job is given up
+
+
+def supervise(site: Site, uid: str, job_id: str) -> Job | None:
+    """Claims a job, or takes it over, and moves it on as far as it goes.
+
+    Returns the job if it is over, through whomever; None if it goes on elsewhere or is unknown.
+    """
+    if site.roster.stopping:
+        return None
+    lease = site.settings.lease_seconds
+    try:
+        claimed = site.ledger.attempts.claim(uid, job_id, site.node, lease, site.compute)
+    except redis.RedisError as error:
+        logger.warning("%s/%s not claimed, the sweep will hint again: %s", uid, job_id, error)
+        return None
+    site.publish(claimed.hints)
+    done = Supervisor(site, claimed.job).run() if claimed.job else None
+    return done or _over(site, uid, job_id)
+
+
+def _over(site: Site, uid: str, job_id: str) -> Job | None:
+    with suppress(NotFound, redis.RedisError):
+        job = site.ledger.jobs.get(uid, job_id)
+        return job if job.state.final else None
+    return None
+
+
+class Supervisor:
+    """The loop over one attempt, and what it makes of failures."""
+
+    def __init__(self, site: Site, job: Job) -> None:
+        self.site = site
+        self.attempt = Attempt(site, job)
+        self._failures = 0  # in a row, of whatever kind
+        self._troubles = 0  # in a row, of those that count
+
+    def run(self) -> Job | None:
+        """Moves the attempt on until nothing is left to do. Returns the job if it is over."""
+        attempt = self.attempt
+        try:
+            with self.site.roster.enter(attempt.grip, attempt.replica) as attention:
+                actions = Actions(self.site, attempt, attention)
+                while self._step(actions, attention):
+                    pass
+            return attempt.job if attempt.job.state.final else None
+        except Stale:
+            logger.warning("%s: another supervisor has it, letting go", attempt.replica)
+        except LetGo:
+            logger.info("%s: letting go", attempt.replica)
+            with suppress(redis.RedisError):  # then the lease lapses by itself
+                self.site.ledger.attempts.let_go(attempt.grip, self.site.node)
+        return None
+
+    def _step(self, actions: Actions, attention: Attention) -> bool:
+        if attention.lost:
+            raise Stale(self.attempt.grip.ref)
+        try:
+            goes_on = actions.take()
+        except (Stale, LetGo):
+            raise
+        except (redis.RedisError, EngineUnavailable) as error:
+            # Unknown, never dead: look again when it answers.
+            self._pause(attention, error)
+        except Exception as error:
+            self._trouble(actions, attention, error)
+        else:
+            self._failures = self._troubles = 0
+            return goes_on
+        return True
+
+    def _trouble(self, actions: Actions, attention: Attention, error: Exception) -> None:
+        """A failure that is never the app's. Some tries here, then another attempt.
+
+        A job that runs is given up far later: it may end well by itself.
+        """
+        if not isinstance(error, EngineError | OSError):
+            logger.exception("%s: a fault of ours", self.attempt.replica)
+        self._troubles += 1
+        job = self.attempt.job
+        if job.state.final:
+            pass
+        elif job.started_at is None and self._troubles >= TROUBLES:
+            actions.give_up_here(f"the engine could not start the replica: {error}")
+        elif self._troubles >= LAST_TROUBLES and not isinstance(error, EngineError):
+            detail = f"the job could not be supervised: {type(error).__name__}: {error}"
+            actions.give_up(Outcome(State.FAILED, Reason.ENGINE_LOST, detail))
+        self._pause(attention, error)
+
+    def _pause(self, attention: Attention, error: Exception) -> None:
+        self._failures += 1
+        if self._failures == 1:
+            logger.warning("%s: %s", self.attempt.replica, error)
+        if attention.stopping:
+            raise LetGo
+        self.attempt.known = False
+        doubled = PAUSE_SECONDS * 2 ** min(self._failures - 1, 10)
+        attention.wait(min(LONGEST_PAUSE_SECONDS, doubled))
