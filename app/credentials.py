@@ -1,0 +1,49 @@
+"""The keys that `onejob up` makes at its first start, in a file that only its user can read."""
+
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a local server and its clients share."""
+
+    client_id: str
+    client_secret: str
+    token_secret: str
+    redis_password: str
+    flower_password: str
+    inference_key: str = ""  # made by the ledger, which keeps only its hash
+
+
+def load_or_make(path: Path) -> Credentials:
+    """The credentials of a data directory, made at the first call."""
+    if path.exists():
+        known = json.loads(path.read_text())
+        return Credentials(**{f.name: known[f.name] for f in fields(Credentials)})
+    made = Credentials(
+        client_id=f"onejob-{secrets.token_hex(6)}",
+        client_secret=secrets.token_urlsafe(32),
+        token_secret=secrets.token_urlsafe(48),
+        redis_password=secrets.token_hex(24),
+        flower_password=secrets.token_urlsafe(12),
+    )
+    save(path, made)
+    return made
+
+
+def save(path: Path, credentials: Credentials) -> None:
+    """Writes the file whole, readable by its user alone."""
+    draft = path.with_suffix(".draft")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w") as file:
+        json.dump(asdict(credentials), file, indent=2)
+    draft.replace(path)
+
+
+def with_inference_key(credentials: Credentials, key: str) -> Credentials:
+    """The same credentials with another inference key."""
+    return replace(credentials, inference_key=key)
