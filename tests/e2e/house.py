@@ -1,0 +1,140 @@
+"""The whole product for tests: real Redis, gunicorn, Celery worker and Docker engine."""
+
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import docker
+
+from app.children import Child
+from app.stack import Layout, Stack
+from tests.api.faces import Faces, deployment
+from tests.api.wire import Answer
+from tests.images import base_image
+
+APP = Path(__file__).parents[1] / "usher" / "app.py"
+PATIENCE_SECONDS = 60.0
+
+
+class House:
+    """Everything on one data directory; its jobs run whatever lines a test gives them."""
+
+    def __init__(self, folder: Path, **settings: object) -> None:
+        self.folder = folder
+        self._layout = Layout(folder, free_port(), free_port())
+        self._settings = {f"ONEJOB_{name.upper()}": str(v) for name, v in settings.items()}
+        self.stack: Stack
+        self.faces: Faces
+
+    def start(self) -> None:
+        """Starts Redis, API and worker, on what an earlier start left."""
+        self.stack = Stack(self._layout, self._settings)
+        self.stack.start_redis()
+        self.stack.ensure_inference_key()
+        self.stack.start_api()
+        self.stack.start_worker()
+        known = self.stack.credentials
+        grant = {"grant_type": "client_credentials"} | {
+            "client_id": known.client_id,
+            "client_secret": known.client_secret,
+        }
+        self.faces = Faces(self._layout.port, known.inference_key, "")
+        token = self.faces.control("POST", "/oauth2/token", grant).json["access_token"]
+        self.faces = Faces(self._layout.port, known.inference_key, token)
+
+    def stop(self) -> None:
+        """Stops everything, as Ctrl-C does."""
+        self.stack.stop(lambda name: None)
+
+    def child(self, name: str) -> Child:
+        """One of the processes."""
+        return next(child for child in self.stack.children if child.name == name)
+
+    def kill(self, name: str) -> None:
+        """kill -9 of one of the processes and all it has started."""
+        child = self.child(name)
+        child.kill()
+        self.stack.children.remove(child)
+
+    # -- jobs --------------------------------------------------------------------------------
+
+    def deploy(self, name: str, lines: str, **changes: Any) -> str:
+        """A deployment whose replicas run these lines of tests/usher/app.py's language."""
+        argv = ["python3", "-I", "-S", "-c", APP.read_text(), lines]
+        container = {
+            "image": base_image(),
+            "exposed_port": 8000,
+            "entrypoint_overrides": {"enabled": True, "entrypoint": argv},
+        } | changes.pop("container", {})
+        scaling = deployment()["scaling"] | changes.pop("scaling", {})
+        return self.faces.deploy(name, containers=[container], scaling=scaling, **changes)
+
+    def status(self, name: str, job_id: str) -> dict[str, Any]:
+        """What /status says."""
+        answer = self.faces.status(name, job_id)
+        assert answer.status == 200, answer
+        members: dict[str, Any] = answer.json
+        return members
+
+    def until(
+        self, name: str, job_id: str, wanted: Callable[[dict[str, Any]], object]
+    ) -> dict[str, Any]:
+        """Polls /status, as clients do, until it says what is wanted."""
+        return until(
+            lambda: status if wanted(status := self.status(name, job_id)) else None,
+            lambda: f"{self.status(name, job_id)}\n{self.child('worker').tail()}",
+        )
+
+    def finished(self, name: str, job_id: str) -> dict[str, Any]:
+        """Waits for the job's end; what /status says then."""
+        return self.until(name, job_id, lambda status: status["Status"] == "Completed")
+
+    def run(self, name: str, path: str = "/", body: bytes = b"") -> tuple[dict[str, Any], Answer]:
+        """Submits a job, waits for its end, and fetches its result."""
+        job_id = self.faces.submit(name, path, body)
+        return self.finished(name, job_id), self.faces.result(name, job_id)
+
+    # -- what is left ------------------------------------------------------------------------
+
+    @property
+    def node(self) -> str:
+        """The id of the node."""
+        return (self._layout.spool / "node").read_text()
+
+    def containers(self) -> list[str]:
+        """Names of the replicas' containers, in any phase."""
+        client = docker.APIClient()
+        filters = {"label": f"onejob.node={self.node}"}
+        found = client.containers(all=True, filters=filters)
+        client.close()
+        # One that is just being removed has no name any more.
+        return [c["Names"][0].lstrip("/") if c["Names"] else c["Id"] for c in found]
+
+    def spools(self) -> list[str]:
+        """Names in the spool's directory of attempts."""
+        return [path.name for path in (self._layout.spool / "attempts").iterdir()]
+
+    def until_nothing_is_left(self) -> None:
+        """Waits until no container and no spool directory is left."""
+        until(
+            lambda: not self.containers() and not self.spools(),
+            lambda: f"{self.containers()} {self.spools()}",
+        )
+
+
+def until(look: Callable[[], Any], explain: Callable[[], str] = lambda: "") -> Any:
+    """Looks until there is something to see, and returns it."""
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while not (seen := look()):
+        assert time.monotonic() < give_up, f"waited in vain: {explain()}"
+        time.sleep(0.02)  # other processes' doings are seen by polling only
+    return seen
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
