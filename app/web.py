@@ -5,7 +5,7 @@ import logging
 from flask import Flask
 
 from app import settings as app_settings
-from app.api import data_plane, deployments, errors, probes, results, tokens
+from app.api import data_plane, deployments, errors, jobs, probes, results, tokens
 from app.api import services as views
 from app.auth import Tokens
 from app.dispatch import Publisher
@@ -28,7 +28,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.merge_slashes = False
     views.install(app, _services(settings))
     errors.install(app)
-    for module in (data_plane, results, probes, tokens, deployments):
+    for module in (data_plane, results, probes, tokens, deployments, jobs):
         app.register_blueprint(module.blueprint)
     return app
 

@@ -5,10 +5,13 @@ Each write to the ledger is compared on (state, attempt, fence): one that was re
 `Stale` there and lets go. Redis's errors pass: whoever calls tries again.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+
+import redis
 
 from app.domain.compute import ComputeResource
 from app.domain.deployment import Deployment
@@ -18,7 +21,14 @@ from app.domain.verdict import Outcome
 from app.ledger import records
 from app.ledger.attempts import Grip
 from workers import harvest, plan
-from workers.engine import Container, EngineError, EngineTrouble, Image
+from workers.engine import (
+    Container,
+    EngineError,
+    EngineTrouble,
+    Image,
+    NoSuchContainer,
+    Phase,
+)
 from workers.events import Events, parse
 from workers.harvest import StoredResponse
 from workers.site import Site
@@ -27,6 +37,8 @@ from workers.steps import View
 
 SENTENCE_CHARACTERS = 2000
 LAST_LINE_BYTES = 4096
+LOG_SECONDS = 5.0  # for a container to end whose app has ended: then its log is whole
+logger = logging.getLogger(__name__)
 
 
 class Hopeless(Exception):
@@ -58,10 +70,8 @@ class Attempt:
     # -- what is there -----------------------------------------------------------------------
 
     def look(self) -> View:
-        """All there is of the attempt; the engine is asked only if its word is not known."""
-        if not self.known:
-            self.container = self.site.engine.find(self.replica)
-            self.known = True
+        """All there is of the attempt."""
+        self.ask_engine()
         return View(
             job=self.job,
             spool_exists=self.spool.exists(),
@@ -69,6 +79,12 @@ class Attempt:
             events=self.events(),
             container=self.container,
         )
+
+    def ask_engine(self) -> None:
+        """Has the engine's word on the container, if it is not known."""
+        if not self.known:
+            self.container = self.site.engine.find(self.replica)
+            self.known = True
 
     def events(self) -> Events:
         """What the usher has told so far."""
@@ -118,8 +134,27 @@ class Attempt:
         if self.container is None:
             return None
         with suppress(EngineError):
+            self.site.engine.wait(self.container.id, LOG_SECONDS)
             return harvest.last_line(self.site.engine.logs(self.container.id, LAST_LINE_BYTES))
         return None
+
+    def keep_log(self) -> None:
+        """Copies the last part of what the replica printed into the ledger. Raises Stale.
+
+        Without it goes what can't be had: a log is no reason to keep a slot.
+        """
+        limit = self.site.settings.log_limit_bytes
+        if self.container is None or self.container.phase is Phase.CREATED or not limit:
+            return
+        try:
+            self.site.engine.wait(self.container.id, LOG_SECONDS)
+            log = self.site.engine.logs(self.container.id, limit + 1)
+            token = harvest.store_log(self.job, log[-limit:], self.site.ledger.payloads)
+        except (EngineTrouble, NoSuchContainer, redis.ResponseError) as error:
+            logger.warning("%s: its log is lost: %s", self.replica, error)
+            return
+        size = min(len(log), limit)
+        self.site.ledger.attempts.keep_log(self.grip, token, size, len(log) > limit)
 
     def keep_response(self) -> StoredResponse | None:
         """Copies the response into the ledger; None if what lies there can't be served."""
@@ -207,15 +242,16 @@ class Attempt:
         self.job = replace(self.job, state=State.QUEUED)
 
     def release(self) -> None:
-        """Removes what is there, then frees the slot. Raises Stale."""
+        """Keeps the log, removes what is there, then frees the slot. Raises Stale."""
+        self.ask_engine()
+        self.keep_log()
         self._remove()
         self.site.publish(self.site.ledger.attempts.release(self.grip))
         self.job = replace(self.job, teardown=None)
 
     def _remove(self) -> None:
         """The container first, then its directory: see promises on sleepers."""
-        if not self.known:
-            self.container = self.site.engine.find(self.replica)
+        self.ask_engine()
         if self.container is not None:
             self.site.engine.remove(self.container.id)
         self.container, self.known = None, True

@@ -6,10 +6,9 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any
-from weakref import WeakValueDictionary
 
 import docker
 import docker.errors
@@ -18,6 +17,7 @@ import docker.utils
 from workers import docker_network
 from workers.docker_errors import FAILURES, answered, image_error, pull_error, translated
 from workers.docker_form import container_of, create_arguments, image_of, listed_container
+from workers.docker_pulls import Pulls, will_do
 from workers.engine import (
     NODE_LABEL,
     Container,
@@ -60,7 +60,7 @@ class DockerEngine:
                 version="auto", timeout=call_seconds, max_pool_size=connections, **where
             )
         self._pull_seconds = pull_seconds
-        self._pulls = _Pulls(pull_seconds)
+        self._pulls = Pulls(pull_seconds)
         self._networks: set[str] = set()
         self._closed = threading.Event()
 
@@ -76,7 +76,7 @@ class DockerEngine:
         if here is None:
             failure = self._ensure_pulled(ref, asked_at, refresh)
             here = self._inspect_image(ref)
-            if failure is not None and not _will_do(here, failure):
+            if failure is not None and not will_do(here, failure):
                 raise type(failure)(str(failure))  # it may be raised in other threads as well
         if here is None:
             raise EngineTrouble(f"{ref} was pulled, and is not there")
@@ -187,6 +187,11 @@ class DockerEngine:
         with translated(), _gone_will_do(404, 409):
             self._api.kill(id)
 
+    def wait(self, id: str, seconds: float) -> None:
+        """See Engine."""
+        with suppress(EngineUnavailable), translated(), _gone_will_do(404):
+            self._api.wait(id, timeout=seconds, condition="not-running")
+
     def remove(self, id: str) -> None:
         """See Engine. Raises EngineTrouble if the engine could not remove all of it."""
         with translated(), _gone_will_do(404):
@@ -238,46 +243,6 @@ class _BoundedClient(docker.APIClient):  # type: ignore[misc]  # docker-py ships
         if options.get("timeout") is None:
             options["timeout"] = SILENCE_SECONDS
         return super().send(request, **options)
-
-
-class _Turn:
-    """The pulls of one reference, one after the other."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.began_at = -math.inf  # the last one's, by the monotonic clock
-        self.failure: ImageError | None = None
-
-
-class _Pulls:
-    """The references that are being pulled just now."""
-
-    def __init__(self, patience_seconds: float) -> None:
-        self._patience_seconds = patience_seconds
-        self._guard = threading.Lock()
-        # A turn lasts as long as a thread has it in its hands.
-        self._turns: WeakValueDictionary[str, _Turn] = WeakValueDictionary()
-
-    @contextmanager
-    def turn(self, ref: str) -> Iterator[_Turn]:
-        """The reference's turn, for this thread alone. Raises EngineUnavailable."""
-        with self._guard:
-            turn = self._turns.get(ref) or _Turn()
-            self._turns[ref] = turn
-        if not turn.lock.acquire(timeout=self._patience_seconds):
-            raise EngineUnavailable(f"another pull of {ref} does not end")
-        try:
-            yield turn
-        finally:
-            turn.lock.release()
-
-
-def _will_do(here: Mapping[str, Any] | None, failure: ImageError) -> bool:
-    """Whether an image that is here will do although its registry did not give a newer one."""
-    if here is None:
-        return False
-    # Without digests it never was in a registry: it was built or loaded on this machine.
-    return isinstance(failure, ImagePullFailed) or not here.get("RepoDigests")
 
 
 @contextmanager

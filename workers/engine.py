@@ -200,6 +200,13 @@ class Engine(Protocol):
         """
         ...
 
+    def wait(self, id: str, seconds: float) -> None:
+        """Waits until the container does not run, or does not exist; at most that long.
+
+        Once it does not run, all that it wrote to its output is in `logs`.
+        """
+        ...
+
     def remove(self, id: str) -> None:
         """Removes a container, running or not, with its anonymous volumes.
 

@@ -94,6 +94,18 @@ def store_response(job: Job, spool: Spool, limit: int, payloads: Payloads) -> St
     return StoredResponse(token, status, upload.size)
 
 
+def store_log(job: Job, log: bytes, payloads: Payloads) -> str:
+    """Copies a log into the ledger, under (attempt, fence). Returns its token.
+
+    It is kept for good only once the job has its token; until then it goes by itself.
+    """
+    token = f"l-{job.uid}-{job.id}-{job.attempt}-{job.fence}"
+    upload = payloads.upload(b"", token)
+    upload.write(log)
+    upload.finish()
+    return token
+
+
 def request_bytes(job: Job, payloads: Payloads, port: int) -> Iterator[bytes]:
     """The HTTP/1.1 request as the usher sends it. Raises NotFound if it is gone."""
     raw, body = payloads.read(job.payload)

@@ -109,6 +109,9 @@ class Job:
     response: str | None = None  # token of the stored response
     response_status: int | None = None
     response_size: int | None = None
+    log: str | None = None  # token of what the replica printed
+    log_size: int | None = None
+    log_cut: bool = False  # only its last part was kept
 
     @property
     def ref(self) -> str:

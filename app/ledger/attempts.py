@@ -109,6 +109,12 @@ class Attempts:
         if answer != b"done":
             raise Stale(grip.ref)
 
+    def keep_log(self, grip: Grip, token: str, size: int, cut: bool) -> None:
+        """Keeps the stored log with the job, which is over. Raises Stale."""
+        answer = self._verbs("keep_log", grip.uid, grip.id, *_numbers(grip), token, size, int(cut))
+        if answer != b"done":
+            raise Stale(grip.ref)
+
     def release(self, grip: Grip) -> list[Hint]:
         """Frees the slot of a final job whose container and spool are gone. Raises Stale."""
         return self._freeing("release", grip)

@@ -26,6 +26,7 @@ _NUMBERS = (
     "exit_code",
     "response_status",
     "response_size",
+    "log_size",
 )
 _TEXTS = (
     "id",
@@ -41,6 +42,7 @@ _TEXTS = (
     "teardown",
     "detail",
     "response",
+    "log",
 )
 
 
@@ -76,6 +78,7 @@ def job(raw: Mapping[bytes, bytes]) -> Job:
         reason=Reason(values["reason"]) if "reason" in values else None,
         cancel=Reason(values["cancel"]) if "cancel" in values else None,
         oom_killed=values.get("oom_killed") == "1",
+        log_cut=values.get("log_cut") == "1",
         **members,
     )
 

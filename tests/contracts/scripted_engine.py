@@ -186,6 +186,10 @@ class ScriptedEngine:
             if replica is not None:
                 self.exit(replica.spec.name, 137)
 
+    def wait(self, id: str, seconds: float) -> None:
+        with self._verb("wait"), self._changed:
+            self._changed.wait_for(lambda: not self._runs(id), seconds)
+
     def remove(self, id: str) -> None:
         with self._verb("remove"), self._changed:
             replica = self._known(id)
@@ -266,6 +270,10 @@ class ScriptedEngine:
     def _known(self, id: str) -> Replica | None:
         with self._changed:
             return next((r for r in self._replicas.values() if r.id == id), None)
+
+    def _runs(self, id: str) -> bool:
+        replica = self._known(id)
+        return replica is not None and replica.phase is Phase.RUNNING
 
     def _by_id(self, id: str) -> Replica:
         replica = self._known(id)

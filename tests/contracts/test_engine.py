@@ -155,6 +155,26 @@ def test_a_stop_leaves_what_has_ended_or_never_ran_as_it_is(world: World) -> Non
     assert world.found("created").phase is Phase.CREATED
 
 
+def test_a_wait_ends_with_the_container_and_its_log_is_whole_then(world: World) -> None:
+    running = world.running(TALKS)
+    world.engine.wait(running.id, 20)
+    assert world.found().exit == Exit(0, False)
+    assert world.engine.logs(running.id, 1 << 20) == LINES
+
+
+def test_a_wait_is_over_after_its_time(world: World) -> None:
+    running = world.running()
+    world.engine.wait(running.id, 0.2)
+    assert world.found().phase is Phase.RUNNING
+
+
+def test_a_wait_for_what_never_ran_or_is_gone_ends_at_once(world: World) -> None:
+    created = world.created()
+    world.engine.wait(created.id, 60)
+    world.engine.remove(created.id)
+    world.engine.wait(created.id, 60)
+
+
 def test_a_kill_ends_what_ignores_a_stop(world: World) -> None:
     running = world.running(STUBBORN)
     world.engine.kill(running.id)

