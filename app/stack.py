@@ -144,10 +144,9 @@ class Stack:
     def start_flower(self) -> None:
         """Flower, behind its password, with its state kept."""
         database = self.layout.data / "flower.db"
-        argv = [_tool("celery"), "-A", "workers.celery", "flower", "--address=127.0.0.1"]
-        argv += [f"--port={self.layout.flower_port}", "--persistent=True", f"--db={database}"]
-        environ = {"FLOWER_BASIC_AUTH": f"onejob:{self.credentials.flower_password}"}
-        child = self._start("flower", argv, extra=environ)
+        argv = [sys.executable, "-m", "workers.flower", "--address=127.0.0.1"]
+        argv += ["--persistent=True", f"--db={database}"]
+        child = self._start("flower", argv)
         child.until(_listens(self.layout.flower_port), 60)
 
     def check(self) -> None:
@@ -167,10 +166,8 @@ class Stack:
         name: str,
         argv: list[str],
         stop_seconds: float = 10,
-        extra: dict[str, str] | None = None,
     ) -> Child:
-        environ = self.environ() | (extra or {})
-        child = Child(name, argv, self.layout.log(name), environ, stop_seconds)
+        child = Child(name, argv, self.layout.log(name), self.environ(), stop_seconds)
         self.children.append(child)
         return child
 

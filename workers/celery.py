@@ -12,6 +12,7 @@ import logging
 from typing import Any
 
 from celery import Celery, bootsteps, signals
+from celery.worker import state as celery_state
 from kombu.entity import Queue
 
 from app import settings as app_settings
@@ -25,7 +26,7 @@ _worker: list[worker.Worker] = []
 app = Celery("onejob", broker=_settings.redis_url, backend=_settings.redis_url)
 app.conf.update(
     imports=("workers.tasks",),
-    worker_pool="threads",  # supervising is waiting: a thread a job, not a process
+    worker_pool="workers.pool:Pool",  # supervising is waiting: a thread a job, not a process
     worker_concurrency=_settings.concurrency,
     # A busy worker holds as many hints more; what waits there too long is hinted at elsewhere.
     worker_prefetch_multiplier=1,
@@ -66,7 +67,7 @@ def current() -> worker.Worker:
 def _choose_queues(conf: Any, **_: Any) -> None:
     """A machine consumes the queues of the compute it has, and its node's own."""
     try:
-        _worker.append(worker.from_environment())
+        _worker.append(worker.from_environment(celery_state.revoked))
     except Exception as error:
         # Celery would log it and go on: with a worker that takes every job and can run none.
         raise SystemExit(f"onejob: this worker can't start: {error}") from error

@@ -9,6 +9,7 @@ from app import settings as app_settings
 from app.dispatch import Publisher
 from app.settings import Settings
 from workers.heartbeat import BEAT_SECONDS, LISTING_SECONDS, Heartbeat, Periodic
+from workers.revokes import REVOKE_SECONDS, Revoked, Revokes
 from workers.site import make_site
 from workers.sweep import Sweep
 
@@ -20,7 +21,7 @@ REMOVAL_SECONDS = 10.0  # more, for a worker that takes its replicas along
 class Worker:
     """A worker with its heartbeat and its sweep."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, revoked: Revoked) -> None:
         publisher = Publisher(settings.redis_url)
         self.site = make_site(settings, publisher)
         heartbeat, sweep = Heartbeat(self.site), Sweep(self.site, publisher)
@@ -29,6 +30,7 @@ class Worker:
             # Apart from the heartbeat: an engine that hangs must not cost the leases.
             Periodic("listing", LISTING_SECONDS, heartbeat.list),
             Periodic("sweep", settings.sweep_seconds, sweep.sweep),
+            Periodic("revokes", REVOKE_SECONDS, Revokes(self.site, revoked).heed),
         ]
         self._told_to_leave: SimpleQueue[None] = SimpleQueue()
 
@@ -70,6 +72,6 @@ def leave_seconds(settings: Settings) -> float:
     return LEAVE_SECONDS
 
 
-def from_environment() -> Worker:
+def from_environment(revoked: Revoked) -> Worker:
     """A worker with the settings of the environment."""
-    return Worker(app_settings.load())
+    return Worker(app_settings.load(), revoked)
