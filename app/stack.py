@@ -6,6 +6,7 @@ import socket
 import sys
 import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -59,9 +60,18 @@ class Layout:
 class Stack:
     """Starts the processes in order and stops them in the opposite one."""
 
-    def __init__(self, layout: Layout, settings: Mapping[str, str] | None = None) -> None:
-        """`settings` are further variables of the children's environment."""
+    def __init__(
+        self,
+        layout: Layout,
+        settings: Mapping[str, str] | None = None,
+        guard: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """`settings` are further variables of the children's environment.
+
+        In a `guard` a child is started and noted: nothing may come between.
+        """
         self.layout = layout
+        self.guard = guard
         self._settings = dict(settings or {})
         layout.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._credentials_path = layout.data / "credentials.json"
@@ -167,8 +177,10 @@ class Stack:
         argv: list[str],
         stop_seconds: float = 10,
     ) -> Child:
-        child = Child(name, argv, self.layout.log(name), self.environ(), stop_seconds)
-        self.children.append(child)
+        environ = self.environ()
+        with self.guard():
+            child = Child(name, argv, self.layout.log(name), environ, stop_seconds)
+            self.children.append(child)
         return child
 
     def _redis_answers(self) -> bool:

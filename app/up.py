@@ -4,15 +4,21 @@ What is started is stopped at the end, replicas too: by Ctrl-C at any moment, by
 `--once`, after the job.
 """
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 
+from app import settings as app_settings
 from app.children import ChildFailed
 from app.client import Answer, Client, Refused
+from app.settings import SettingsError
 from app.stack import Layout, NoRedis, PortTaken, Stack
 from app.story import Stopwatch, Story
 
@@ -26,22 +32,86 @@ class Interrupted(Exception):
     """Ctrl-C, or SIGTERM."""
 
 
+class Interrupts:
+    """Raises Interrupted at the first SIGINT or SIGTERM; where it would do harm, a little later."""
+
+    def __init__(self) -> None:
+        self._holding = False
+        self._missed = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._arrived)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """A block that is not interrupted: a process that was just started has to be noted."""
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+        if self._missed:
+            raise Interrupted
+
+    def ignore(self) -> None:
+        """From here on, everything is being stopped anyway."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+
+    def _arrived(self, _number: int, _frame: FrameType | None) -> None:
+        self.ignore()
+        if self._holding:
+            self._missed = True
+        else:
+            raise Interrupted
+
+
+class Unprepared(Exception):
+    """The machine was not made ready; why was told."""
+
+
+_FAILURES = (ChildFailed, NoRedis, PortTaken, Refused, SettingsError, Unprepared, OSError)
+INTERRUPTED = 130  # what a shell reports of a program that SIGINT ended
+PREPARE_STOP_SECONDS = 15
+
+_STEPS = {
+    PortTaken: "stop what listens there, or choose another port",
+    NoRedis: "install it, then run this again",
+    SettingsError: "correct or unset these variables, then run this again",
+    Unprepared: "see above, then run this again",
+}
+_ERRNO_STEPS = {
+    errno.ENOSPC: "free some disk space, or keep the data elsewhere with --data",
+    errno.EDQUOT: "free some disk space, or keep the data elsewhere with --data",
+    errno.EACCES: "keep the data in a directory of yours with --data",
+    errno.EROFS: "keep the data in a directory that can be written, with --data",
+}
+
+
 def up(layout: Layout, once: bool, story: Story) -> int:
     """Runs the whole story; returns the exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    interrupts = Interrupts()
     stack: Stack | None = None
     try:
-        stack = Stack(layout)
+        stack = Stack(layout, guard=interrupts.held)
+        app_settings.load(stack.environ())
         stack.check_ports()
         return _run(stack, once, story)
     except Interrupted:
-        return 130
-    except (ChildFailed, NoRedis, PortTaken, Refused, OSError) as error:
+        return INTERRUPTED
+    except _FAILURES as error:
         story.error(f"onejob: {error}")
+        story.error(f"  next: {_next_step(error)}")
         return 1
     finally:
+        interrupts.ignore()
         _stop(stack, story)
+
+
+def _next_step(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return _ERRNO_STEPS.get(error.errno or 0, "see the words above, then run this again")
+    steps = (step for kind, step in _STEPS.items() if isinstance(error, kind))
+    return next(steps, "see the words above, then run this again")
 
 
 def _run(stack: Stack, once: bool, story: Story) -> int:
@@ -65,10 +135,25 @@ def _prepare(stack: Stack) -> None:
     argv = [sys.executable, "-m", "workers.prepare", "--example"]
     argv += ["--spool", str(stack.layout.spool)]
     sys.stdout.flush()
-    # In this terminal, so that its progress is seen; it stops with the same Ctrl-C.
-    done = subprocess.run(argv, check=False, env=stack.environ())
-    if done.returncode != 0:
-        raise ChildFailed("preparing the engine failed, see above")
+    # In a session of its own: whoever interrupts us is passed on to all that it has started.
+    with ExitStack() as cleanup:
+        with stack.guard():
+            process = subprocess.Popen(argv, env=stack.environ(), start_new_session=True)
+            cleanup.callback(_interrupt_all, process)
+        code = process.wait()
+        cleanup.pop_all()
+    if code != 0:
+        raise Unprepared("this machine could not be made ready")
+
+
+def _interrupt_all(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGINT)
+    try:
+        process.wait(PREPARE_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _start(stack: Stack, story: Story) -> None:
@@ -124,16 +209,16 @@ def _follow(client: Client, job_id: str, stack: Stack, story: Story) -> dict[str
         stack.check()
         headers = {"X-Inference-Id": job_id}
         status: dict[str, str] = client.data("GET", f"/status/{DEPLOYMENT}", headers).json()
-        state = status["State"]
+        state, replica = status["State"], status.get("Replica") or ""
         if status["Status"] == "Completed":
             mark = "good" if state == "succeeded" else "bad"
             detail = status.get("Error") or ""
             story.step("", f"{story.paint(state, mark)}  {watch}  {detail}".rstrip())
             return status
         if state != seen:
-            story.step("", f"{state}  {watch}  {status.get('Replica') or ''}".rstrip())
+            story.step("", f"{state}  {watch}  {replica}".rstrip())
             seen = state
-        story.live(f"{'':<11} {state}  {watch}")
+        story.live(f"{'':<11} {state}  {watch}  {replica}".rstrip())
         time.sleep(0.1)  # what a polling client does
 
 
@@ -162,13 +247,7 @@ def _serve(stack: Stack) -> int:
         time.sleep(1)  # ended by a signal, or by a child's end
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise Interrupted
-
-
 def _stop(stack: Stack | None, story: Story) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
     if stack is not None:
         stack.stop(lambda name: story.live(f"stopping {name}"))
-        story.step("stopped", "")
+        story.step("stopped", "all that was started")

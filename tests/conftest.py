@@ -8,7 +8,7 @@ import pytest
 import requests
 
 # These take longest, or disturb most: they come after all others.
-LAST = ("tests/e2e/", "tests/chaos/")
+LAST = ("tests/e2e/", "tests/compose/test_compose.py", "tests/chaos/")
 
 
 def require(condition: object, reason: str) -> None:

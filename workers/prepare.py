@@ -4,6 +4,7 @@
 """
 
 import argparse
+import errno
 import fcntl
 import hashlib
 import os
@@ -25,6 +26,8 @@ EXAMPLE_SOURCES = CHECKOUT / "examples" / "hello"
 EXAMPLE_IMAGE = "onejob-hello:1"
 REGISTRY_BASE = "python:3.12-slim"
 LOCAL_BASE = "onejob-base:bookworm"
+MAKE_ROOM = "free some disk space, then run this again"
+SEE_WORDS = "see the system's words, then run this again"
 SOURCES_LABEL = "onejob.sources"
 # As the client's words carry them: no socket file, a stale one, a closed TCP port.
 _NOTHING_LISTENS = ("FileNotFoundError", "ConnectionRefusedError", "Connection refused")
@@ -101,6 +104,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(f"building {EXAMPLE_IMAGE} failed: {error}", "see the engine's words")
     except app_settings.SettingsError as error:
         return _complain(str(error), "set these variables, then run this again")
+    except OSError as error:
+        return _complain(str(error), MAKE_ROOM if error.errno == errno.ENOSPC else SEE_WORDS)
     except KeyboardInterrupt:
         return 130
     return 0
@@ -147,9 +152,9 @@ def _compile_usher(output: Path) -> None:
     )
     if done.returncode != 0:
         words = done.stderr.strip() or f"exit code {done.returncode}"
-        raise Unprepared(
-            f"the usher was not compiled: {words}", "apt-get install musl-tools, then again"
-        )
+        full = os.strerror(errno.ENOSPC) in words
+        step = MAKE_ROOM if full else "apt-get install musl-tools, then again"
+        raise Unprepared(f"the usher was not compiled: {words}", step)
     output.chmod(0o755)
 
 

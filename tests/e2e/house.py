@@ -1,5 +1,6 @@
 """The whole product for tests: real Redis, gunicorn, Celery worker and Docker engine."""
 
+import random
 import socket
 import time
 from collections.abc import Callable
@@ -134,7 +135,9 @@ def until(look: Callable[[], Any], explain: Callable[[], str] = lambda: "") -> A
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on, below those that the kernel hands out to callers."""
+    while True:
+        port = random.randrange(15_000, 32_000)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
