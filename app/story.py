@@ -28,15 +28,11 @@ class Story:
         self._write(self.paint(text, "bad"))
 
     def live(self, text: str) -> None:
-        """The live line: rewritten in place on a terminal, else printed when it changes much."""
+        """The live line, rewritten in place; on a terminal only."""
         if self._terminal:
             self._out.write(f"\r\x1b[2K  {text}")
             self._out.flush()
             self._live = text
-
-    def settle(self, name: str, text: str) -> None:
-        """Ends the live line with a step that stays."""
-        self.step(name, text)
 
     def paint(self, text: str, how: str) -> str:
         """The text in a colour, on a terminal."""

@@ -18,8 +18,9 @@ from types import FrameType
 from app import settings as app_settings
 from app.children import ChildFailed
 from app.client import Answer, Client, Refused
+from app.credentials import CredentialsError
 from app.settings import SettingsError
-from app.stack import Layout, NoRedis, PortTaken, Stack
+from app.stack import InUse, Layout, NoRedis, PortTaken, Stack
 from app.story import Stopwatch, Story
 
 EXAMPLE_IMAGE = "onejob-hello:1"
@@ -28,18 +29,22 @@ EXAMPLE_BODY = b'{"hello": "world"}'
 DEPLOYMENT = "hello"
 
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 class Interrupted(Exception):
-    """Ctrl-C, or SIGTERM."""
+    """Ctrl-C, a SIGTERM, or a terminal that was closed."""
 
 
 class Interrupts:
-    """Raises Interrupted at the first SIGINT or SIGTERM; where it would do harm, a little later."""
+    """Raises Interrupted at the first of these signals; where it would do harm, a little later."""
 
     def __init__(self) -> None:
         self._holding = False
         self._missed = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._arrived)
+        for number in ENDING:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+                signal.signal(number, self._arrived)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -50,30 +55,43 @@ class Interrupts:
         finally:
             self._holding = False
         if self._missed:
+            self.ignore()
             raise Interrupted
 
     def ignore(self) -> None:
         """From here on, everything is being stopped anyway."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ENDING:
             signal.signal(number, signal.SIG_IGN)
 
     def _arrived(self, _number: int, _frame: FrameType | None) -> None:
-        self.ignore()
         if self._holding:
-            self._missed = True
-        else:
-            raise Interrupted
+            self._missed = True  # ignored only later: the process that is started would inherit it
+            return
+        self.ignore()
+        raise Interrupted
 
 
 class Unprepared(Exception):
     """The machine was not made ready; why was told."""
 
 
-_FAILURES = (ChildFailed, NoRedis, PortTaken, Refused, SettingsError, Unprepared, OSError)
+_FAILURES = (
+    ChildFailed,
+    CredentialsError,
+    InUse,
+    NoRedis,
+    OSError,
+    PortTaken,
+    Refused,
+    SettingsError,
+    Unprepared,
+)
 INTERRUPTED = 130  # what a shell reports of a program that SIGINT ended
 PREPARE_STOP_SECONDS = 15
 
 _STEPS = {
+    InUse: "stop it, or keep the data elsewhere with --data",
+    CredentialsError: "put its content back, or keep the data elsewhere with --data",
     PortTaken: "stop what listens there, or choose another port",
     NoRedis: "install it, then run this again",
     SettingsError: "correct or unset these variables, then run this again",
@@ -92,18 +110,20 @@ def up(layout: Layout, once: bool, story: Story) -> int:
     interrupts = Interrupts()
     stack: Stack | None = None
     try:
-        stack = Stack(layout, guard=interrupts.held)
-        app_settings.load(stack.environ())
-        stack.check_ports()
-        return _run(stack, once, story)
+        try:
+            stack = Stack(layout, guard=interrupts.held)
+            app_settings.load(stack.environ())
+            stack.check_ports()
+            return _run(stack, once, story)
+        except _FAILURES as error:
+            story.error(f"onejob: {error}")
+            story.error(f"  next: {_next_step(error)}")
+            return 1
+        finally:
+            interrupts.ignore()
     except Interrupted:
         return INTERRUPTED
-    except _FAILURES as error:
-        story.error(f"onejob: {error}")
-        story.error(f"  next: {_next_step(error)}")
-        return 1
-    finally:
-        interrupts.ignore()
+    finally:  # not interrupted any more: whatever came has had its one exception
         _stop(stack, story)
 
 
@@ -250,4 +270,5 @@ def _serve(stack: Stack) -> int:
 def _stop(stack: Stack | None, story: Story) -> None:
     if stack is not None:
         stack.stop(lambda name: story.live(f"stopping {name}"))
-        story.step("stopped", "all that was started")
+        with suppress(OSError):  # the terminal may be gone
+            story.step("stopped", "all that was started")

@@ -219,7 +219,8 @@ class Actions:
 
     def _finish(self) -> None:
         attempt, seen = self.attempt, self.attempt.events()
-        if self._leaving and attempt.provably_unsent() and self._may_again():
+        ours = self._ended_by is not None or seen.stopping is not None
+        if self._leaving and ours and attempt.provably_unsent() and self._may_again():
             attempt.again(UNSENT_DETAIL)
             return
         container = attempt.container

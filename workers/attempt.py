@@ -25,8 +25,8 @@ from workers.engine import (
     Container,
     EngineError,
     EngineTrouble,
+    EngineUnavailable,
     Image,
-    NoSuchContainer,
     Phase,
 )
 from workers.events import Events, parse
@@ -37,6 +37,7 @@ from workers.steps import View
 
 SENTENCE_CHARACTERS = 2000
 LAST_LINE_BYTES = 4096
+LOG_TRIES = 3  # of an engine that does not answer
 LOG_SECONDS = 5.0  # for a container to end whose app has ended: then its log is whole
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class Attempt:
         self.known = job.fence == 1 and not self.spool.exists()
         self._seen = ("", parse(""))  # the event file's text as last read, and what it says
         self._untold: list[tuple[State, State, str, dict[str, str]]] = []
+        self._log_tries = 0
         self._run: plan.Run | None = None
         self._image: Image | None = None
 
@@ -146,11 +148,14 @@ class Attempt:
         limit = self.site.settings.log_limit_bytes
         if self.container is None or self.container.phase is Phase.CREATED or not limit:
             return
+        self._log_tries += 1
         try:
             self.site.engine.wait(self.container.id, LOG_SECONDS)
             log = self.site.engine.logs(self.container.id, limit + 1)
             token = harvest.store_log(self.job, log[-limit:], self.site.ledger.payloads)
-        except (EngineTrouble, NoSuchContainer, redis.ResponseError) as error:
+        except (EngineError, redis.ResponseError) as error:
+            if isinstance(error, EngineUnavailable) and self._log_tries < LOG_TRIES:
+                raise
             logger.warning("%s: its log is lost: %s", self.replica, error)
             return
         size = min(len(log), limit)

@@ -36,7 +36,6 @@ CONNECTIONS = 64  # kept open for later calls; docker-py's default of 10 is clos
 PULL_SECONDS = 1800.0
 SILENCE_SECONDS = 300.0  # between two words of a pull, or wherever docker-py would wait for ever
 NAME_PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)  # seconds; nothing tells when a name is settled
-LOG_LINE_BYTES = 16  # the engine counts lines, of up to 16 KiB, where we count bytes
 
 
 class DockerEngine:
@@ -215,11 +214,10 @@ class DockerEngine:
         return [listed_container(entry) for entry in listed]
 
     def logs(self, id: str, limit_bytes: int) -> bytes:
-        """See Engine. Of very short lines (16 bytes) it may be less than the limit."""
-        lines = limit_bytes // LOG_LINE_BYTES + 1
+        """See Engine. The engine counts lines, each of a byte at least."""
         with translated():
             # Not as a stream: docker-py takes the timeout off those.
-            log: bytes = self._api.logs(id, stdout=True, stderr=True, tail=lines)
+            log: bytes = self._api.logs(id, stdout=True, stderr=True, tail=limit_bytes)
         return log[max(0, len(log) - limit_bytes) :]
 
     # -- the rest ----------------------------------------------------------------------------

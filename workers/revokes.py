@@ -9,6 +9,8 @@ import logging
 from collections.abc import Iterable
 from typing import Protocol
 
+import redis
+
 from app.domain.errors import NotFound
 from app.domain.job import Reason
 from workers.site import Site
@@ -40,7 +42,12 @@ class Revokes:
     def heed(self, _now: float) -> None:
         """Cancels what was revoked since the last time. Raises redis's errors: then again."""
         for task_id in self._ids():
-            self._cancel(task_id)
+            try:
+                self._cancel(task_id)
+            except redis.RedisError:
+                raise
+            except Exception:  # of one task; the others' revokes count all the same
+                logger.exception("the revoke of %s", task_id)
             self._revoked.discard(task_id)
 
     def _ids(self) -> Iterable[str]:

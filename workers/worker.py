@@ -14,7 +14,7 @@ from workers.site import make_site
 from workers.sweep import Sweep
 
 logger = logging.getLogger(__name__)
-LEAVE_SECONDS = 4.0  # from the signal to the end, whatever the supervisors are doing
+LEAVE_SECONDS = 3.0  # from the signal to the end, whatever the supervisors are doing
 REMOVAL_SECONDS = 10.0  # more, for a worker that takes its replicas along
 
 

@@ -20,12 +20,14 @@ def _authenticate() -> None:
 def logs(name: str, job_id: str) -> Response:
     """What the job's replica printed, both streams as they came: the last part, up to a bound.
 
-    `X-Log-Truncated: true` says that its beginning was cut off. 404 until the job is over.
+    `X-Log-Truncated: true` says that its beginning was cut off. 404 until the job is over and its
+    container gone. Empty where nothing was printed, and where the engine could not give it.
     """
     ledger = services().ledger
     job = ledger.jobs.get(ledger.deployments.get(name).uid, job_id)
     if not job.state.final or job.teardown is not None:
-        response = errors.answer("not_found", f"no log yet: the job is {job.state}", 404)
+        where = "its replica is being removed" if job.state.final else f"the job is {job.state}"
+        response = errors.answer("not_found", f"no log yet: {where}", 404)
         response.headers["Retry-After"] = "1"
         return response
     return _kept(job)

@@ -31,6 +31,8 @@ class House:
 
     def start(self) -> None:
         """Starts Redis, API and worker, on what an earlier start left."""
+        if hasattr(self, "stack"):
+            self.stack.unlock()  # its processes were killed one by one
         self.stack = Stack(self._layout, self._settings)
         self.stack.start_redis()
         self.stack.ensure_inference_key()

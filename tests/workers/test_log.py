@@ -6,7 +6,7 @@ import redis
 from app.domain.job import State
 from app.ledger.attempts import Grip, Stale
 from tests.workers.rig import Rig, Usher, works
-from workers.engine import EngineTrouble
+from workers.engine import EngineTrouble, EngineUnavailable
 
 PRINTED = b"loading\n\xff\n42 of 100\n"
 
@@ -118,3 +118,13 @@ def test_who_was_replaced_keeps_no_log(rig: Rig) -> None:
     with pytest.raises(Stale):
         rig.ledger.attempts.keep_log(late, "forged", 1, False)
     assert log_of(rig) == PRINTED
+
+
+def test_an_engine_that_does_not_answer_for_the_log_is_asked_a_few_times_only(rig: Rig) -> None:
+    rig.script = prints
+    rig.engine.fail("logs", EngineUnavailable("no answer"), times=9)
+    rig.submit()
+    rig.supervise()
+    assert rig.engine.calls.count("logs") == 3
+    assert rig.job().log is None
+    rig.check_nothing_left()
