@@ -132,7 +132,8 @@ class Stack:
         """Redis, its append-only file in the data directory."""
         folder = self.layout.data / "redis"
         folder.mkdir(exist_ok=True)
-        self._redis_port = _free_port()
+        # Chosen late, or something else has it by then; and once, as the others know it.
+        self._redis_port = self._redis_port or _free_port()
         config = folder / "redis.conf"
         config.touch(mode=0o600)
         config.write_text(_redis_config(folder, self._redis_port, self.credentials.redis_password))

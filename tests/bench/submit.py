@@ -201,5 +201,10 @@ def _notes(section: Section) -> Iterator[str]:
     for way, samples in sorted(section.samples.items()):
         for who, rates in samples["rate"].items():
             shares = [":".join(map(str, share)) for share in samples["connections"][who]]
-            seen = ", ".join(f"{rate:.0f} ({s})" for rate, s in zip(rates, shares, strict=True))
-            yield f"{way}, {who}: fastest/slowest {spread(rates):.2f}; submits/s (split): {seen}"
+            pairs = zip(rates, shares, strict=True)
+            # Connections that are not kept are seen or not, as it happens.
+            kept = "kept" in way
+            seen = ", ".join(
+                f"{rate:.0f}" + (f" ({share})" if kept else "") for rate, share in pairs
+            )
+            yield f"{way}, {who}: fastest/slowest {spread(rates):.2f}; submits/s: {seen}"
