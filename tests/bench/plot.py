@@ -34,7 +34,11 @@ def draw(report: Report, path: Path) -> None:
 
 
 def _latency(panel: Any, section: Section) -> None:
-    _bars(panel, section.rows, [row.what.replace("POST → ", "") for row in section.rows])
+    _bars(
+        panel,
+        section.rows,
+        [row.what.replace("POST → ", "").replace(", ", ",\n") for row in section.rows],
+    )
     for place, step in enumerate(("response", "ended", "gone")):
         for who, samples in section.samples[step].items():
             at = place + _shift(who)
@@ -52,8 +56,9 @@ def _throughput(panel: Any, section: Section) -> None:
 
 def _submit(panel: Any, section: Section) -> None:
     rows = [row for row in section.rows if row.unit == "submits/s"]
-    _bars(panel, rows, [row.what.replace(", ", "\n") for row in rows])
-    panel.tick_params(axis="x", labelrotation=30, labelsize=6)
+    short = {"kept connections": "kept", "one connection each": "one each"}
+    ways = (row.what.split(", ") for row in rows)
+    _bars(panel, rows, [f"{worker}\n{short[kind]}" for worker, kind in ways])
     panel.set_title("submits per second")
     panel.set_ylabel("submits/s (median)")
 
