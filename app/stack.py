@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from app.client import direct
 from app.credentials import Credentials
 from app.ledger import Ledger, connect
 
+LOCK_SECONDS = 2.0  # for processes that are just ending
 WORKER_STOP_SECONDS = 20  # beyond its replicas' grace: their containers have to be removed
 
 
@@ -225,12 +227,21 @@ def redis_server() -> str:
 def _locked(data: Path) -> IO[bytes]:
     """A lock on the data directory. The children inherit it: it outlives a kill -9 with them."""
     lock = (data / "lock").open("ab")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        lock.close()
-        raise InUse(f"another onejob uses {data}, or processes that it left") from error
+    give_up = time.monotonic() + LOCK_SECONDS
+    while not _try_lock(lock):
+        if time.monotonic() > give_up:
+            lock.close()
+            raise InUse(f"another onejob uses {data}, or processes that it left")
+        time.sleep(0.05)  # a lock that is waited for can't be given up
     return lock
+
+
+def _try_lock(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _redis_config(folder: Path, port: int, password: str) -> str:
