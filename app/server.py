@@ -118,7 +118,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                 raise
             self.log.warning("no connection can be accepted: %s", error)
-            time.sleep(ACCEPT_PAUSE_SECONDS)
+            time.sleep(ACCEPT_PAUSE_SECONDS)  # nothing tells when a handle is free
 
     def enqueue_req(self, conn: Any) -> None:
         """Hands a connection to a thread; a new one only when its first bytes are there."""

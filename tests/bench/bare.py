@@ -70,7 +70,7 @@ def until_healthy(address: str, pause: float = POLL_SECONDS) -> None:
     give_up = time.monotonic() + START_SECONDS
     while not _healthy(address):
         assert time.monotonic() < give_up, f"{address} did not become healthy"
-        time.sleep(pause)
+        time.sleep(pause)  # the bare loop polls, as people write it
 
 
 def post(address: str, target: str, body: bytes) -> bytes:

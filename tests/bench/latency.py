@@ -111,7 +111,7 @@ def until(look: Callable[[], Any]) -> Any:
     give_up = time.monotonic() + PATIENCE_SECONDS
     while not (seen := look()):
         assert time.monotonic() < give_up, "waited in vain"
-        time.sleep(LOOK_SECONDS)
+        time.sleep(LOOK_SECONDS)  # a polling client
     return seen
 
 

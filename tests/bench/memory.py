@@ -23,7 +23,7 @@ from workers.plan import USHER_TARGET
 NAME = "memory"
 BODY = b'{"x": 1}'
 LOOK_SECONDS = 0.25
-SETTLE_SECONDS = 3.0  # for what a busy start leaves behind
+SETTLE_SECONDS = 3.0  # for what a busy start leaves behind; memory gives no sign of it
 START_SECONDS_A_JOB = 1.0  # at most; some machines start four a second
 ENGINE = ("dockerd", "containerd")
 Figures = dict[str, float]
