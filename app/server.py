@@ -21,8 +21,8 @@ from gunicorn import util
 from gunicorn.http import errors
 from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
-from gunicorn.workers.gthread import ThreadWorker
 
+from app.fair import FairWorker
 from app.wire import PatientUnreader, TooSlow, WireBody
 
 HEAD_LIMIT = 256 * 1024  # bytes of all headers of a request
@@ -91,7 +91,7 @@ class WireParser(RequestParser):  # type: ignore[misc]
         self.unreader = PatientUnreader(conn.sock, head_seconds, body_seconds)
 
 
-class Worker(ThreadWorker):  # type: ignore[misc]
+class Worker(FairWorker):
     """gunicorn's thread worker with our parser, our errors and our patience."""
 
     head_seconds = 10.0  # for a request's head
@@ -122,12 +122,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def enqueue_req(self, conn: Any) -> None:
         """Hands a connection to a thread; a new one only when its first bytes are there."""
-        if conn.parser is None:
+        is_new = conn.parser is None
+        if is_new:
             conn.parser = WireParser(conn, self.head_seconds, self.body_seconds)
+        if is_new and not _readable(conn.sock):
             conn.set_timeout()
             self.pending_conns.append(conn)
             self._watch(conn, self.on_pending_socket_readable)
         else:
+            conn.data_ready = True
             super().enqueue_req(conn)
 
     def finish_request(self, conn: Any, fs: Any) -> None:
@@ -135,6 +138,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         broken = fs.cancelled() or fs.exception() is not None
         if broken or fs.result():
             super().finish_request(conn, fs)
+        elif _is_over(conn):
+            self.nr_conns -= 1
+            conn.close()
         else:
             self._linger(conn)
 
@@ -210,6 +216,30 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _watch(self, conn: Any, callback: Any) -> None:
         conn.sock.setblocking(False)
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(callback, conn))
+
+
+def _is_over(conn: Any) -> bool:
+    """Whether this was the client's last request, by its own words, and nothing came behind it.
+
+    Then no bytes are to come on which the connection could be reset.
+    """
+    request = conn.parser.mesg
+    if request is None or request.must_close or not request.should_close():
+        return False
+    more = conn.parser.unreader.buf.getvalue() or _readable(conn.sock)
+    return request.body.complete and not more
+
+
+def _readable(sock: Any) -> bool:
+    """Whether there is something to read by now, be it the end."""
+    try:
+        sock.setblocking(False)
+        sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _answer(client: Any, status: int, reason: str, code: str, message: str) -> None:

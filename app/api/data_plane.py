@@ -8,6 +8,7 @@ import hashlib
 import re
 import uuid
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -15,18 +16,29 @@ from flask import Blueprint, Response, jsonify, request
 
 from app.api.bodies import pieces
 from app.api.prefer import Preferences
-from app.api.services import Services, access, known, services
+from app.api.services import Services, access, guess, known, services
 from app.domain.deployment import RESERVED_NAMES
 from app.domain.errors import InvalidRequest, MethodNotAllowed, OnejobError
 from app.domain.job import ID_PATTERN
 from app.domain.transport import RequestHead, forwarded
 from app.ledger.deployments import DeploymentRecord
+from app.ledger.guesses import Guess, Outdated
 from app.ledger.jobs import Submission
-from app.ledger.payloads import Upload
+from app.ledger.payloads import CHUNK_BYTES, Upload
 
 blueprint = Blueprint("data_plane", __name__)
 METHODS = ("POST", "GET", "PUT", "PATCH", "DELETE")
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")  # RFC 9112, section 3.2.2
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A request to a deployment, read and ready to be accepted."""
+
+    job_id: str
+    prefer: Preferences
+    submission: Submission
+    upload: Upload
 
 
 @blueprint.before_app_request
@@ -35,13 +47,14 @@ def take() -> Response | None:
     name, target = split_target(request.environ["RAW_URI"])
     if not name or name in RESERVED_NAMES:
         return None
-    deployment = access(name)
-    if request.method not in METHODS:
-        raise MethodNotAllowed(f"{request.method} makes no job; {', '.join(METHODS)} do")
-    deployment = known(deployment, name)
-    if request.method == "GET" and _is_health_check(deployment, target):
-        return _health(deployment)
-    return _submit(services(), deployment, target)
+    assumed = guess(name)
+    if assumed is None or not _is_small_submit(assumed.deployment, target):
+        return _looked_up(name, target)
+    parcel = _pack_on_a_guess(name, target)
+    try:
+        return _submit(assumed.deployment, parcel, assumed)  # the one round trip
+    except Outdated:
+        return _looked_up(name, target, parcel)
 
 
 def split_target(uri: str) -> tuple[str, str]:
@@ -79,8 +92,36 @@ def _health(deployment: DeploymentRecord) -> Response:
     return response
 
 
-def _submit(here: Services, deployment: DeploymentRecord, target: str) -> Response:
-    job_id = inference_id() or str(uuid.uuid4())
+def _is_small_submit(deployment: DeploymentRecord, target: str) -> bool:
+    """Whether this is a submit, and one of which nothing is stored before it is accepted."""
+    if request.method not in METHODS or "HTTP_TRANSFER_ENCODING" in request.environ:
+        return False
+    if request.method == "GET" and _is_health_check(deployment, target):
+        return False
+    return (request.content_length or 0) < CHUNK_BYTES
+
+
+def _looked_up(name: str, target: str, parcel: Parcel | None = None) -> Response:
+    deployment = access(name)
+    if request.method not in METHODS:
+        raise MethodNotAllowed(f"{request.method} makes no job; {', '.join(METHODS)} do")
+    deployment = known(deployment, name)
+    if request.method == "GET" and _is_health_check(deployment, target):
+        return _health(deployment)
+    return _submit(deployment, parcel or _pack(target))
+
+
+def _pack_on_a_guess(name: str, target: str) -> Parcel:
+    try:
+        return _pack(target)
+    except OnejobError:
+        known(access(name), name)  # whoever may not ask is told that, and nothing else
+        raise
+
+
+def _pack(target: str) -> Parcel:
+    """Reads the request; full chunks of its body are stored. Raises OnejobError."""
+    here, job_id = services(), inference_id() or str(uuid.uuid4())
     headers: list[tuple[str, str]] = request.environ["wsgi.input"].wire_headers
     prefer = Preferences.of(headers)
     head = RequestHead(request.method, target, forwarded(headers, prefer.for_app, job_id))
@@ -91,12 +132,18 @@ def _submit(here: Services, deployment: DeploymentRecord, target: str) -> Respon
         with suppress(redis.RedisError):  # it also goes by itself
             upload.discard()
         raise
-    submission = _submission(here, target, digest, prefer)
+    return Parcel(job_id, prefer, _submission(here, target, digest, prefer), upload)
+
+
+def _submit(deployment: DeploymentRecord, parcel: Parcel, assumed: Guess | None = None) -> Response:
     # Where this fails for want of an answer, the job may be accepted all the same: what was
     # stored stays, and goes by itself if it was not.
-    accepted = here.ledger.jobs.accept(deployment, job_id, submission, upload)
+    here = services()
+    accepted = here.ledger.jobs.accept(
+        deployment, parcel.job_id, parcel.submission, parcel.upload, assumed
+    )
     here.publish(accepted.hints)
-    return _accepted(deployment.name, job_id, prefer)
+    return _accepted(deployment.name, parcel.job_id, parcel.prefer)
 
 
 def _store_body(here: Services, upload: Upload, target: str) -> str:

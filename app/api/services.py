@@ -10,6 +10,7 @@ from app.domain.compute import ComputeResource
 from app.domain.errors import NotFound, Unauthorized
 from app.ledger import Ledger
 from app.ledger.deployments import DeploymentRecord
+from app.ledger.guesses import Guess
 from app.settings import Settings
 
 _KEY = "onejob"
@@ -47,10 +48,18 @@ def access(name: str) -> DeploymentRecord | None:
 
     Raises Unauthorized unless the request presents an inference key.
     """
-    found = services().ledger.keys.access(name, bearer(request.headers.get("Authorization")))
+    found = services().ledger.keys.access(name, _presented())
     if found.key_name is None:
         raise Unauthorized("this is not an inference key of this server")
     return found.deployment
+
+
+def guess(name: str) -> Guess | None:
+    """What `access` would say, as far as this process knows; to be held against the truth.
+
+    Raises Unauthorized where the request presents nothing.
+    """
+    return services().ledger.keys.guess(name, _presented())
 
 
 def known(deployment: DeploymentRecord | None, name: str) -> DeploymentRecord:
@@ -58,3 +67,7 @@ def known(deployment: DeploymentRecord | None, name: str) -> DeploymentRecord:
     if deployment is None:
         raise NotFound(f"no deployment {name!r}")
     return deployment
+
+
+def _presented() -> str:
+    return bearer(request.headers.get("Authorization"))

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 import redis
@@ -15,6 +16,7 @@ from app.ledger.verbs import Verbs
 
 DeploymentState = Literal["running", "paused", "terminating"]
 SHRINK_LIMIT = 500  # jobs per step of a deletion
+LARGEST_BYTES = 64 * 1024  # of a spec that is remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Deployments:
         raw: Any = self._client.hget(keys.specs(uid), str(version))
         if raw is None:
             raise NotFound(f"no deployment {uid!r} in version {version}")
-        return Deployment.model_validate_json(raw)
+        return _spec(raw)
 
     def terminate(self, name: str) -> DeploymentRecord:
         """Begins the deletion: nothing more is accepted or started. Raises NotFound."""
@@ -99,10 +101,22 @@ def record(raw: Sequence[Any]) -> DeploymentRecord:
         name=values["name"],
         state=state,
         version=int(values["version"]),
-        spec=Deployment.model_validate_json(raw[1]),
+        spec=_spec(raw[1]),
         created_at=records.instant(values["created_at"]),
         created_by=values["created_by"],
     )
+
+
+def _spec(raw: bytes) -> Deployment:
+    return _remembered(raw) if len(raw) <= LARGEST_BYTES else _parsed(raw)
+
+
+def _parsed(raw: bytes) -> Deployment:
+    return Deployment.model_validate_json(raw)
+
+
+# Reading one takes longer than all else that a submit does here; and it can't be changed.
+_remembered = lru_cache(maxsize=256)(_parsed)
 
 
 def _found(raw: Sequence[Any] | None, name: str) -> DeploymentRecord:

@@ -13,6 +13,7 @@ from app.domain.errors import Conflict, NotFound, RateLimited, ServiceUnavailabl
 from app.domain.job import Hint, Job, JobView, Reason
 from app.ledger import keys, records
 from app.ledger.deployments import DeploymentRecord
+from app.ledger.guesses import Guess, Outdated
 from app.ledger.payloads import Upload
 from app.ledger.verbs import Verbs
 
@@ -46,16 +47,24 @@ class Jobs:
         self._verbs = verbs
 
     def accept(
-        self, deployment: DeploymentRecord, job_id: str, submission: Submission, upload: Upload
+        self,
+        deployment: DeploymentRecord,
+        job_id: str,
+        submission: Submission,
+        upload: Upload,
+        guess: Guess | None = None,
     ) -> Accepted:
         """Binds the id, stores the record, queues the job and admits it, in one round trip.
 
         Raises Conflict (the id is another request's; the deployment is being deleted),
         RateLimited (its queue is full), NotFound (it is gone), ServiceUnavailable (a part of
-        the upload was dropped before it was whole).
+        the upload was dropped before it was whole). Raises Outdated if the `guess` is not true:
+        nothing was done, and the upload can be accepted after another look.
         """
         args = _accept_args(deployment, job_id, submission, upload)
-        verdict, *rest = self._verbs("accept", *args)
+        verdict, *rest = self._verbs("accept", *args, *_guess_args(guess))
+        if guess is not None and verdict in (b"outdated", b"missing"):
+            raise Outdated
         if verdict != b"accepted":
             upload.discard()
         if verdict not in (b"accepted", b"repeated"):
@@ -132,6 +141,10 @@ def _accept_args(
         upload.head,
         upload.tail,
     )
+
+
+def _guess_args(guess: Guess | None) -> tuple[str | bytes | int, ...]:
+    return (guess.key_id, guess.entry, guess.deployment.version) if guess else ("", "", "")
 
 
 def _refusal(verdict: bytes, name: str, job_id: str, rest: list[Any]) -> Exception:

@@ -15,9 +15,15 @@ local function dispatch(uid, id, deployment, t)
   note(uid, id, 'dispatched')
 end
 
-local function admit(uid)
-  local deployment = fields(K.deployment(uid), 'state', 'max_replica_count', 'version', 'compute',
+-- What an admission needs to know of its deployment.
+local function admission_of(uid)
+  return fields(K.deployment(uid), 'state', 'max_replica_count', 'version', 'compute',
     'hint_seconds', 'name')
+end
+
+-- Who has read that already gives it along.
+local function admit(uid, deployment)
+  deployment = deployment or admission_of(uid)
   local hints, t, popped = {}, now(), 0
   if deployment.state ~= 'running' then return hints end
   local free = tonumber(deployment.max_replica_count) - redis.call('SCARD', K.slots(uid))
