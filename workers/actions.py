@@ -39,8 +39,15 @@ class LetGo(Exception):
 class Actions:
     """The steps of one attempt, taken one at a time."""
 
-    def __init__(self, site: Site, attempt: Attempt, attention: Attention) -> None:
+    def __init__(
+        self,
+        site: Site,
+        attempt: Attempt,
+        attention: Attention,
+        note_started: Callable[[], None],
+    ) -> None:
         self.site = site
+        self._note_started: Callable[[], None] | None = note_started  # None once it is called
         self.attempt = attempt
         self.attention = attention
         self._given_up: Callable[[], None] | None = None
@@ -161,6 +168,9 @@ class Actions:
                 path = attempt.spool.events_path
                 stack.enter_context(self.site.watcher.watching(path, attention.ring))
             stack.enter_context(attention.following_container())
+            if self._note_started is not None:
+                note, self._note_started = self._note_started, None
+                note()
             while not self._turn():
                 longest = POLL_SECONDS if self._tell() else RETRY_SECONDS
                 attention.wait(max(0.0, min(longest, attempt.overdue())))

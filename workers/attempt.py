@@ -152,14 +152,12 @@ class Attempt:
         try:
             self.site.engine.wait(self.container.id, LOG_SECONDS)
             log = self.site.engine.logs(self.container.id, limit + 1)
-            token = harvest.store_log(self.job, log[-limit:], self.site.ledger.payloads)
+            upload = harvest.log_upload(self.job, log[-limit:], self.site.ledger.payloads)
+            self.site.ledger.attempts.keep_log(self.grip, upload, len(log) > limit)
         except (EngineError, redis.ResponseError) as error:
             if isinstance(error, EngineUnavailable) and self._log_tries < LOG_TRIES:
                 raise
             logger.warning("%s: its log is lost: %s", self.replica, error)
-            return
-        size = min(len(log), limit)
-        self.site.ledger.attempts.keep_log(self.grip, token, size, len(log) > limit)
 
     def keep_response(self) -> StoredResponse | None:
         """Copies the response into the ledger; None if what lies there can't be served."""

@@ -33,7 +33,7 @@ app.conf.update(
     # A busy worker holds as many hints more; what waits there too long is hinted at elsewhere.
     worker_prefetch_multiplier=1,
     task_acks_late=False,
-    task_track_started=True,
+    task_track_started=False,  # `tasks.run` says so itself, when nobody waits for it
     task_send_sent_event=True,
     worker_send_task_events=True,
     # Redis may be away for long: never give up, and never hang on a connection that is dead.

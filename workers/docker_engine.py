@@ -234,7 +234,19 @@ class DockerEngine:
 
 
 class _BoundedClient(docker.APIClient):  # type: ignore[misc]  # docker-py ships no types
-    """docker-py's client, without its calls that may wait for ever (it pulls so)."""
+    """docker-py's client, without its calls that may wait for ever (it pulls so).
+
+    And without what it does at every call for cases that are not ours.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        if self.base_url.startswith("http+docker:"):
+            self.trust_env = False  # no proxy and no netrc stands before a socket file
+
+    def _check_is_tty(self, container: str) -> bool:
+        """It would inspect the container before each log. Ours have no terminal."""
+        return False
 
     def send(self, request: Any, **options: Any) -> Any:
         """As requests' Session has it."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from app.domain import transport
 from app.domain.job import Job, Reason, State
 from app.domain.verdict import Ending, Outcome
-from app.ledger.payloads import Payloads
+from app.ledger.payloads import Payloads, Upload
 from workers.engine import Exit, ImageDenied, ImageError, ImageNotFound, StartRefused
 from workers.events import Event, Events
 from workers.spool import Spool, Untrusted
@@ -94,16 +94,14 @@ def store_response(job: Job, spool: Spool, limit: int, payloads: Payloads) -> St
     return StoredResponse(token, status, upload.size)
 
 
-def store_log(job: Job, log: bytes, payloads: Payloads) -> str:
-    """Copies a log into the ledger, under (attempt, fence). Returns its token.
+def log_upload(job: Job, log: bytes, payloads: Payloads) -> Upload:
+    """A log on its way into the ledger, under (attempt, fence).
 
-    It is kept for good only once the job has its token; until then it goes by itself.
+    Its end goes along with `keep_log`; what went before is kept for good only by that.
     """
-    token = f"l-{job.uid}-{job.id}-{job.attempt}-{job.fence}"
-    upload = payloads.upload(b"", token)
+    upload = payloads.upload(b"", f"l-{job.uid}-{job.id}-{job.attempt}-{job.fence}")
     upload.write(log)
-    upload.finish()
-    return token
+    return upload
 
 
 def request_bytes(job: Job, payloads: Payloads, port: int) -> Iterator[bytes]:

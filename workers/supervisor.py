@@ -5,6 +5,7 @@ takes an attempt over after a crash runs the same loop.
 """
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 
 import redis
@@ -26,10 +27,13 @@ TROUBLES = 3  # failures in a row before another attempt is made
 LAST_TROUBLES = 10  # failures of ours in a row before a running job is given up
 
 
-def supervise(site: Site, uid: str, job_id: str) -> Job | None:
+def supervise(
+    site: Site, uid: str, job_id: str, note_started: Callable[[], None] = lambda: None
+) -> Job | None:
     """Claims a job, or takes it over, and moves it on as far as it goes.
 
     Returns the job if it is over, through whomever; None if it goes on elsewhere or is unknown.
+    `note_started` is called once if its container is seen running.
     """
     if site.roster.stopping:
         return None
@@ -40,7 +44,7 @@ def supervise(site: Site, uid: str, job_id: str) -> Job | None:
         logger.warning("%s/%s not claimed, the sweep will hint again: %s", uid, job_id, error)
         return None
     site.publish(claimed.hints)
-    done = Supervisor(site, claimed.job).run() if claimed.job else None
+    done = Supervisor(site, claimed.job, note_started).run() if claimed.job else None
     return done or _over(site, uid, job_id)
 
 
@@ -54,8 +58,9 @@ def _over(site: Site, uid: str, job_id: str) -> Job | None:
 class Supervisor:
     """The loop over one attempt, and what it makes of failures."""
 
-    def __init__(self, site: Site, job: Job) -> None:
+    def __init__(self, site: Site, job: Job, note_started: Callable[[], None]) -> None:
         self.site = site
+        self._note_started = note_started
         self.attempt = Attempt(site, job)
         self._failures = 0  # in a row, of whatever kind
         self._troubles = 0  # in a row, of those that count
@@ -65,7 +70,7 @@ class Supervisor:
         attempt = self.attempt
         try:
             with self.site.roster.enter(attempt.grip, attempt.replica) as attention:
-                actions = Actions(self.site, attempt, attention)
+                actions = Actions(self.site, attempt, attention, self._note_started)
                 while self._step(actions, attention):
                     pass
             return attempt.job if attempt.job.state.final else None

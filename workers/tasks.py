@@ -1,9 +1,14 @@
 """The Celery tasks. What they do is told elsewhere."""
 
+import logging
+
+from celery import states
 from celery.exceptions import Ignore
 
 from app.domain.job import State
 from workers import celery, supervisor
+
+logger = logging.getLogger(__name__)
 
 
 class Unsuccessful(Exception):
@@ -17,9 +22,17 @@ def run(uid: str, job_id: str) -> str:
     Several hints of one job are one task: a hint for a job that is over tells its fate again, and
     one for a job that goes on elsewhere leaves the task's state alone.
     """
-    job = supervisor.supervise(celery.current().site, uid, job_id)
+    job = supervisor.supervise(celery.current().site, uid, job_id, _note_started)
     if job is None:
         raise Ignore
     if job.state is not State.SUCCEEDED:
         raise Unsuccessful(f"{job.state}: {job.reason}: {job.detail}")
     return str(job.state)
+
+
+def _note_started() -> None:
+    """For Flower and `AsyncResult`. Celery would do it first: a job would wait for it."""
+    try:
+        run.update_state(state=states.STARTED)
+    except Exception as error:  # whatever the backend raises: the truth is told elsewhere
+        logger.warning("%s not noted as started: %s", run.request.id, error)

@@ -13,6 +13,7 @@ import redis
 
 from app.domain.job import Hint, Job, Reason, State
 from app.ledger import keys, records
+from app.ledger.payloads import Upload
 from app.ledger.verbs import Verbs
 
 RENEW_LIMIT = 500  # leases per script: a longer one would hold up all other clients
@@ -109,9 +110,14 @@ class Attempts:
         if answer != b"done":
             raise Stale(grip.ref)
 
-    def keep_log(self, grip: Grip, token: str, size: int, cut: bool) -> None:
-        """Keeps the stored log with the job, which is over. Raises Stale."""
-        answer = self._verbs("keep_log", grip.uid, grip.id, *_numbers(grip), token, size, int(cut))
+    def keep_log(self, grip: Grip, log: Upload, cut: bool) -> None:
+        """Keeps a log with the job, which is over, and stores what of it is not stored yet.
+
+        Raises Stale, and redis.ResponseError where Redis is full.
+        """
+        about = (log.token, log.size, int(cut))
+        parts = (log.chunks, log.head, log.tail)
+        answer = self._verbs("keep_log", grip.uid, grip.id, *_numbers(grip), *about, *parts)
         if answer != b"done":
             raise Stale(grip.ref)
 

@@ -25,8 +25,7 @@ def printed(api: Faces, hello: str, worker: PlayedWorker, ledger: Ledger) -> str
     ledger.attempts.finish(grip, State.FAILED, Reason.EXIT_NONZERO, "exit code 1", {})
     upload = ledger.payloads.upload(b"")
     upload.write(PRINTED)
-    upload.finish()
-    ledger.attempts.keep_log(grip, upload.token, len(PRINTED), True)
+    ledger.attempts.keep_log(grip, upload, True)
     ledger.attempts.release(grip)
     return job_id
 

@@ -83,6 +83,32 @@ def test_a_health_answer_that_is_kept_open_is_complete_at_its_length(replica: Re
     assert replica.run(lines + OPEN_JOB) == 0
 
 
+def refused_calls(replica: Replica, listens_after: float) -> int:
+    """How many calls were refused until the app began to listen, alone in a network."""
+    replica.write_app(
+        "def refused():\n"
+        "    names, numbers = (l.split() for l in open('/proc/net/snmp') if l.startswith('Tcp:'))\n"
+        "    return int(numbers[names.index('AttemptFails')])\n"
+        f"time.sleep({listens_after}); say('refused', str(refused()))\n"
+        "s = listen(); answer_health(s)\n" + OPEN_JOB
+    )
+    replica.start(before=("unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh"))
+    assert replica.wait() == 0
+    return int(replica.said("refused"))
+
+
+@pytest.mark.usefixtures("as_root")
+def test_refused_polls_are_5_ms_apart_for_long_enough(replica: Replica) -> None:
+    """About 40. Pauses that grow from the start by half each make 14, at two addresses each."""
+    assert refused_calls(replica, 0.15) > 24
+
+
+@pytest.mark.usefixtures("as_root")
+def test_refused_polls_become_rare(replica: Replica) -> None:
+    """About 115 in a second and a half, where two addresses every 5 ms would make 600."""
+    assert refused_calls(replica, 1.5) < 200
+
+
 def test_polls_are_5_ms_apart_at_first_and_a_second_in_the_end(replica: Replica) -> None:
     """Each is answered after its time was taken, so no pause can look shorter than it is.
 

@@ -107,9 +107,14 @@ class Rig:
             watcher=WATCHER,
         )
 
-    def supervise(self, job_id: str = "j1", site: Site | None = None) -> Job | None:
+    def supervise(
+        self,
+        job_id: str = "j1",
+        site: Site | None = None,
+        note_started: Callable[[], None] = lambda: None,
+    ) -> Job | None:
         """Runs the task, to its end."""
-        return supervisor.supervise(site or self.site(), self.uid, job_id)
+        return supervisor.supervise(site or self.site(), self.uid, job_id, note_started)
 
     def killed_at(self, point: str, job_id: str = "j1", time: int = 1) -> None:
         """Runs the task, and kills it there."""

@@ -10,7 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import docker
 import pytest
 
 from tests.workers.docker_rig import LIMITS, Rig, rigged
@@ -202,6 +204,20 @@ def test_many_calls_at_once_keep_their_connections(
 
         assert list(threads.map(look, range(30))) == [name] * 30
     assert caplog.messages == []
+
+
+def test_a_log_takes_one_call(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docker-py would look up first whether there is a terminal."""
+    ended, asked = rig.run(rig.spec("print('words')")), list[str]()
+
+    def send(client: docker.APIClient, request: Any, **options: Any) -> Any:
+        asked.append(request.path_url.split("?")[0].rpartition("/")[2])
+        return sending(client, request, **options)
+
+    sending = docker.APIClient.send
+    monkeypatch.setattr(docker.APIClient, "send", send)
+    assert rig.engine.logs(ended.id, 100) == b"words\n"
+    assert asked == ["logs"]
 
 
 class SilentEngine:

@@ -1,10 +1,10 @@
 """What a replica printed is kept with its job, before its container goes."""
 
 import pytest
-import redis
 
 from app.domain.job import State
 from app.ledger.attempts import Grip, Stale
+from app.ledger.payloads import CHUNK_BYTES, UPLOAD_SECONDS
 from tests.workers.rig import Rig, Usher, works
 from workers.engine import EngineTrouble, EngineUnavailable
 
@@ -79,16 +79,47 @@ def test_a_log_that_the_engine_can_not_give_costs_no_slot(rig: Rig) -> None:
     rig.check_nothing_left()
 
 
-def test_a_full_redis_costs_the_log_and_no_slot(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> str:
-        raise redis.OutOfMemoryError("command not allowed when used memory > 'maxmemory'")
+def test_a_full_redis_costs_the_log_and_no_slot(rig: Rig) -> None:
+    def fill(passed: str) -> None:
+        if passed == "before engine.logs":
+            rig.ledger.client.config_set("maxmemory", "1")
 
-    monkeypatch.setattr("workers.harvest.store_log", full)
     rig.script = prints
     rig.submit()
-    rig.supervise()
+    try:
+        rig.supervise(site=rig.site(fill))
+    finally:
+        rig.ledger.client.config_set("maxmemory", "0")
     assert rig.job().log is None
+    assert not rig.ledger.client.keys("onejob:payload:l-*")
     rig.check_nothing_left()
+
+
+def test_a_short_log_is_stored_and_kept_in_one_call(rig: Rig) -> None:
+    passed: list[str] = []
+    rig.script = prints
+    rig.submit()
+    rig.supervise(site=rig.site(passed.append))
+    after = passed[passed.index("after engine.logs") : passed.index("before engine.remove")]
+    assert [point for point in after if point.startswith("before")] == [
+        "before payloads.upload",  # which stores nothing yet
+        "before attempts.keep_log",
+    ]
+    assert rig.ledger.client.ttl(f"onejob:payload:{rig.job().log}") > UPLOAD_SECONDS
+
+
+def test_a_log_of_more_than_a_chunk_is_kept_whole(rig: Rig) -> None:
+    long = b"a line of a long log\n" * 60_000
+
+    def prints_much(usher: Usher) -> None:
+        usher.engine.write(usher.name, long)
+        works(usher)
+
+    rig.script = prints_much
+    rig.submit()
+    rig.supervise(site=rig.site(log_limit_bytes=2 * CHUNK_BYTES))
+    assert log_of(rig) == long
+    assert rig.job().log_size == len(long) > CHUNK_BYTES
 
 
 def test_a_job_that_never_had_a_container_has_no_log(rig: Rig) -> None:
@@ -116,7 +147,7 @@ def test_who_was_replaced_keeps_no_log(rig: Rig) -> None:
     rig.supervise()
     late = Grip(rig.uid, "j1", 1, rig.job().fence - 1)
     with pytest.raises(Stale):
-        rig.ledger.attempts.keep_log(late, "forged", 1, False)
+        rig.ledger.attempts.keep_log(late, rig.ledger.payloads.upload(b""), False)
     assert log_of(rig) == PRINTED
 
 

@@ -133,6 +133,21 @@ def test_a_job_in_its_last_steps_takes_its_answer_from_the_record(rig: Rig) -> N
     rig.check_nothing_left()
 
 
+def test_a_job_is_noted_as_started_once_when_it_runs_already(rig: Rig) -> None:
+    """Whoever notes it takes his time: it comes after what the job waits for."""
+    rig.script = runs
+    rig.submit()
+    noted: list[list[str]] = []
+
+    def note() -> None:
+        noted.append(rig.engine.calls.copy())
+        rig.usher().finish()
+
+    rig.supervise(note_started=note)
+    assert noted == [["image", "create", "start"]]
+    assert rig.fate() == ("succeeded", "exit_0")
+
+
 def test_works_is_over_before_start_returns(rig: Rig) -> None:
     rig.script = works
     rig.submit()

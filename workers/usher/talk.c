@@ -8,8 +8,9 @@
  * One socket at a time, never blocking. Without a health check the first connection that is made
  * is the request's.
  *
- * A try walks over the addresses until somebody is there, and ends with that one. Who did not turn
- * out healthy may be somebody else: the next try begins with the next address.
+ * A try walks over the addresses until somebody is there, and ends with that one; early on, three of
+ * four stay at the first. Who did not turn out healthy may be somebody else: the next try begins
+ * with the next address.
  */
 #include "usher.h"
 
@@ -22,6 +23,9 @@
 
 #define FIRST_PAUSE_MS 5
 #define LONGEST_PAUSE_MS 1000
+#define REFUSED_PART 20 /* who begins to listen is seen late by this part of the wait, at most */
+#define NARROW_MS 400   /* as long as tries are many, most go to 127.0.0.1 alone, where most listen */
+#define WIDE_EVERY 4
 #define BUFFER_SIZE (64 * 1024)
 
 enum state {
@@ -39,8 +43,10 @@ static int peer = -1;           /* the socket */
 static int request = -1;
 static int64_t due = NEVER;
 static int64_t pause_ms = FIRST_PAUSE_MS;
+static int64_t since;           /* when we began to look for whom we look for now */
 static int first;               /* the address that a try begins with */
-static int tried;               /* addresses of this try */
+static int tried, reach;        /* addresses of this try: so far, and at most */
+static unsigned tries;
 static enum health best;
 static struct response answer;
 static char buffer[BUFFER_SIZE];
@@ -64,13 +70,25 @@ static void hang_up(void)
     peer = -1;
 }
 
+static int64_t within(int64_t length)
+{
+    int64_t least = length < FIRST_PAUSE_MS ? FIRST_PAUSE_MS : length;
+    return least > LONGEST_PAUSE_MS ? LONGEST_PAUSE_MS : least;
+}
+
+/* An answer costs the app something: soon it is asked rarely. */
 static int64_t next_pause(void)
 {
     int64_t length = pause_ms;
-    pause_ms = pause_ms * 3 / 2 + 1;
-    if (pause_ms > LONGEST_PAUSE_MS)
-        pause_ms = LONGEST_PAUSE_MS;
+    pause_ms = within(pause_ms * 3 / 2 + 1);
     return clock_now() + length;
+}
+
+/* A refusal costs little: every 5 ms for the first 100 ms, when small apps begin to listen. */
+static int64_t short_pause(void)
+{
+    int64_t now = clock_now();
+    return now + within((now - since) / REFUSED_PART);
 }
 
 static int address(void)
@@ -78,20 +96,17 @@ static int address(void)
     return (first + tried) % dial_count();
 }
 
-static void try_later(void)
+static void try_elsewhere(void)
 {
+    first = (address() + 1) % dial_count();
     hang_up();
     enter(STATE_PAUSE, next_pause());
 }
 
-static void try_elsewhere(void)
-{
-    first = (address() + 1) % dial_count();
-    try_later();
-}
-
 static void try_now(void)
 {
+    bool all = first != 0 || best > HEALTH_REFUSED || clock_now() - since >= NARROW_MS;
+    reach = all || tries++ % WIDE_EVERY == 0 ? dial_count() : 1;
     tried = 0;
     enter(STATE_DIAL, clock_now() + plan->health_timeout_ms);
     dial();
@@ -168,6 +183,7 @@ static void judge_health(enum http_result result)
     hang_up();
     first = address();
     pause_ms = FIRST_PAUSE_MS;
+    since = clock_now();
     try_now();
 }
 
@@ -192,12 +208,12 @@ static void dial(void)
 {
     int port = (int)(asks_first() ? plan->health_port : plan->port);
     note_health(HEALTH_REFUSED);
-    for (; tried < dial_count(); tried++) {
+    for (; tried < reach; tried++) {
         peer = dial_begin(address(), port);
         if (peer >= 0)
             return;
     }
-    try_later();
+    enter(STATE_PAUSE, short_pause());
 }
 
 static void connected(void)
@@ -223,6 +239,7 @@ void talk_begin(const struct plan *the_plan, int the_request)
 {
     plan = the_plan;
     request = the_request;
+    since = clock_now();
     dial_prepare();
     try_now();
 }
