@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,6 +147,101 @@ class TestSupervised:
         process.send_signal(sent)
         output, _ = process.communicate(timeout=30)
         assert output == f"got {got.name}\nended with {40 + got}\n"
+
+
+# An engine that does nothing but run; it answers while its file is there.
+STAND_IN = """#!{python}
+import os, pathlib, signal
+answers = pathlib.Path(r"{folder}") / "answers"
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+answers.with_name("draft").write_text(str(os.getpid()))
+answers.with_name("draft").rename(answers)
+signal.sigwait([signal.SIGTERM])
+answers.unlink()
+"""
+# The script as it is, but for what it knows of engines.
+WITH_STAND_IN = """
+source "$1/scripts/engine"
+run=$2 log=$2/dockerd.log PATH=$2:$PATH
+unset DOCKER_HOST
+answers() { [[ -e $run/answers ]]; }
+engine_process() { grep -s . "$run/answers"; }
+hopeless() { return 1; }
+systemctl() { echo 0; }
+main "${@:3}"
+"""
+
+
+class TestShared:
+    """Who uses an engine that a script started, and who stops it."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Iterator[Path]:
+        dockerd = tmp_path / "dockerd"
+        dockerd.write_text(STAND_IN.format(python=sys.executable, folder=tmp_path))
+        dockerd.chmod(0o755)
+        yield tmp_path
+        if (pid := self.engine(tmp_path)) is not None:
+            os.kill(pid, signal.SIGKILL)
+
+    def engine(self, folder: Path) -> int | None:
+        """The id of the engine's process, if there is one."""
+        answers = folder / "answers"
+        return int(answers.read_text()) if answers.exists() else None
+
+    def user(self, folder: Path) -> subprocess.Popen[str]:
+        """A script that has its engine, and whose command runs until its input ends."""
+        command = ["sh", "-c", "echo in use; read -r _"]
+        user = subprocess.Popen(
+            ["bash", "-c", WITH_STAND_IN, "engine", str(ROOT), str(folder), *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert user.stdout is not None
+        assert "in use\n" in iter(user.stdout.readline, "")
+        return user
+
+    def leave(self, user: subprocess.Popen[str]) -> None:
+        user.communicate(timeout=30)
+
+    @pytest.mark.parametrize("first_out", [0, 1], ids=["who-started-it", "who-found-it"])
+    def test_the_last_one_out_stops_it(self, folder: Path, first_out: int) -> None:
+        users = [self.user(folder), self.user(folder)]
+        engine = self.engine(folder)
+        assert engine is not None
+        self.leave(users.pop(first_out))
+        assert self.engine(folder) == engine
+        self.leave(users.pop())
+        assert self.engine(folder) is None
+
+    def test_one_that_was_killed_does_not_count(self, folder: Path) -> None:
+        killed, other = self.user(folder), self.user(folder)
+        killed.kill()
+        self.leave(killed)  # and the command's input with it
+        assert self.engine(folder) is not None
+        self.leave(other)
+        assert self.engine(folder) is None
+
+    def test_the_command_of_one_that_was_killed_counts(self, folder: Path) -> None:
+        killed, other = self.user(folder), self.user(folder)
+        killed.kill()
+        killed.wait()
+        self.leave(other)
+        assert self.engine(folder) is not None
+        self.leave(killed)
+        later = self.user(folder)
+        self.leave(later)
+        assert self.engine(folder) is None
+
+    def test_one_that_no_script_started_is_left_alone(self, folder: Path) -> None:
+        engine = subprocess.Popen([folder / "dockerd"])
+        while self.engine(folder) is None:
+            time.sleep(0.01)  # it tells by its file alone
+        self.leave(self.user(folder))
+        assert self.engine(folder) == engine.pid
+        engine.terminate()
+        assert engine.wait(10) == 0
 
 
 class TestBaseImage:

@@ -2,6 +2,7 @@
 
 import random
 import socket
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,13 +11,60 @@ from typing import Any
 import docker
 
 from app.children import Child
+from app.ledger import connect, keys
 from app.stack import Layout, Stack
 from tests.api.faces import Faces, deployment
 from tests.api.wire import Answer
 from tests.images import base_image
+from tests.second_engine import SecondEngine
 
 APP = Path(__file__).parents[1] / "usher" / "app.py"
 PATIENCE_SECONDS = 60.0
+
+
+class Place:
+    """Where a worker's replicas run: an engine, and a spool root beside it."""
+
+    def __init__(self, spool: Path, docker_host: str | None = None) -> None:
+        self.spool = spool
+        self._docker_host = docker_host
+
+    @property
+    def node(self) -> str:
+        """The id of the node."""
+        return (self.spool / "node").read_text()
+
+    def containers(self) -> list[str]:
+        """Names of the replicas' containers, in any phase."""
+        client = docker.APIClient(self._docker_host)
+        filters = {"label": f"onejob.node={self.node}"}
+        found = client.containers(all=True, filters=filters)
+        client.close()
+        # One that is just being removed has no name any more.
+        return [c["Names"][0].lstrip("/") if c["Names"] else c["Id"] for c in found]
+
+    def spools(self) -> list[str]:
+        """Names in the spool's directory of attempts."""
+        return [path.name for path in (self.spool / "attempts").iterdir()]
+
+
+class HouseStack(Stack):
+    """Its Redis also listens where other machines reach it."""
+
+    listens = ("127.0.0.1",)
+
+    def start_redis(self) -> None:
+        """As ever, and on all the addresses."""
+        super().start_redis()
+        if len(self.listens) > 1:
+            self.listen()
+
+    def listen(self, *addresses: str) -> None:
+        """Adds addresses, which this machine must have."""
+        self.listens = (*dict.fromkeys((*self.listens, *addresses)),)
+        client = connect(self.redis_url)
+        client.config_set("bind", " ".join(self.listens))
+        client.close()
 
 
 class House:
@@ -26,14 +74,15 @@ class House:
         self.folder = folder
         self._layout = Layout(folder, free_port(), free_port())
         self._settings = {f"ONEJOB_{name.upper()}": str(v) for name, v in settings.items()}
-        self.stack: Stack
+        self.places = [Place(self._layout.spool)]  # the second worker's comes second
+        self.stack: HouseStack
         self.faces: Faces
 
     def start(self) -> None:
         """Starts Redis, API and worker, on what an earlier start left."""
         if hasattr(self, "stack"):
             self.stack.unlock()  # its processes were killed one by one
-        self.stack = Stack(self._layout, self._settings)
+        self.stack = HouseStack(self._layout, self._settings)
         self.stack.start_redis()
         self.stack.ensure_inference_key()
         self.stack.start_api()
@@ -46,6 +95,35 @@ class House:
         self.faces = Faces(self._layout.port, known.inference_key, "")
         token = self.faces.control("POST", "/oauth2/token", grant).json["access_token"]
         self.faces = Faces(self._layout.port, known.inference_key, token)
+
+    def start_second_worker(self, engine: SecondEngine) -> Place:
+        """A worker named `worker-2` on a second engine's machine; again after it was killed."""
+        here = engine.machine.here
+        self.stack.listen(here)
+        place = Place(engine.folder / "spool", engine.url)
+        environ = self.stack.environ() | {
+            "ONEJOB_REDIS_URL": self.stack.redis_url.replace("127.0.0.1", here),
+            "ONEJOB_DOCKER_HOST": engine.url,
+            "ONEJOB_SPOOL_ROOT": str(place.spool),
+        }
+        celery = str(Path(sys.executable).parent / "celery")
+        argv = [*engine.machine.prefix, celery, "-A", "workers.celery", "worker"]
+        argv += ["--loglevel=INFO", "--hostname=worker@%h", "--without-mingle", "--without-gossip"]
+        announced = self._announced(place)
+        child = Child("worker-2", argv, self._layout.log("worker-2"), environ, stop_seconds=30)
+        self.stack.children.append(child)
+        child.until(lambda: self._announced(place) > announced, PATIENCE_SECONDS)
+        self.places[1:] = [place]
+        return place
+
+    def _announced(self, place: Place) -> float:
+        """When the place's node gave its last sign of life, by Redis's clock; 0 if it never did."""
+        if not (place.spool / "node").exists():
+            return 0
+        client = connect(self.stack.redis_url)
+        at: Any = client.zscore(keys.nodes(), place.node)
+        client.close()
+        return float(at or 0)
 
     def stop(self) -> None:
         """Stops everything, as Ctrl-C does."""
@@ -103,27 +181,22 @@ class House:
 
     @property
     def node(self) -> str:
-        """The id of the node."""
-        return (self._layout.spool / "node").read_text()
+        """The id of the first worker's node."""
+        return self.places[0].node
 
     def containers(self) -> list[str]:
-        """Names of the replicas' containers, in any phase."""
-        client = docker.APIClient()
-        filters = {"label": f"onejob.node={self.node}"}
-        found = client.containers(all=True, filters=filters)
-        client.close()
-        # One that is just being removed has no name any more.
-        return [c["Names"][0].lstrip("/") if c["Names"] else c["Id"] for c in found]
+        """Names of the first worker's containers, in any phase."""
+        return self.places[0].containers()
 
     def spools(self) -> list[str]:
-        """Names in the spool's directory of attempts."""
-        return [path.name for path in (self._layout.spool / "attempts").iterdir()]
+        """Names in the first worker's directory of attempts."""
+        return self.places[0].spools()
 
     def until_nothing_is_left(self) -> None:
-        """Waits until no container and no spool directory is left."""
+        """Waits until no container and no spool directory is left, wherever a worker runs."""
         until(
-            lambda: not self.containers() and not self.spools(),
-            lambda: f"{self.containers()} {self.spools()}",
+            lambda: not any(place.containers() or place.spools() for place in self.places),
+            lambda: " ".join(f"{place.containers()} {place.spools()}" for place in self.places),
         )
 
 

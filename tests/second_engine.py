@@ -1,0 +1,176 @@
+"""A second Docker engine for tests: a real dockerd on a machine of its own (tests/machine.py).
+
+    with second_engine() as engine:
+        engine.load(base_image())
+        engine.client().containers.run(...)
+
+There is at most one at a time, for all test processes of this machine: others wait for their turn.
+"""
+
+import fcntl
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import docker
+import requests
+
+from tests.conftest import require
+from tests.machine import Machine, Process, require_machine
+
+NAME = "onejob-second"
+FOLDER = Path(tempfile.gettempdir()) / NAME
+CGROUPS = Path("/sys/fs/cgroup")
+START_SECONDS = 60.0
+STOP_SECONDS = 60.0
+
+
+@contextmanager
+def second_engine(live_restore: bool = True) -> Iterator["SecondEngine"]:
+    """An engine that answers, and has no images; nothing is left of it afterwards."""
+    require_machine()
+    require(shutil.which("dockerd"), "dockerd is not installed")
+    with FOLDER.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        clear()  # what a killed test left
+        engine = SecondEngine(live_restore)
+        try:
+            engine.start()
+            yield engine
+        finally:
+            engine.kill()
+            clear()
+
+
+def clear() -> None:
+    """Removes what is left of an engine whose processes are gone."""
+    for top in (*CGROUPS.glob(NAME), *CGROUPS.glob(f"*/{NAME}")):
+        for folder, _, _ in os.walk(top, topdown=False):
+            os.rmdir(folder)
+    if FOLDER.exists():
+        shutil.rmtree(FOLDER)
+
+
+class SecondEngine:
+    """One dockerd, its machine, and its files. What `live_restore` says holds at its next start."""
+
+    def __init__(self, live_restore: bool) -> None:
+        self.live_restore = live_restore
+        self.machine = Machine(NAME)
+        self.folder = FOLDER  # the same for both machines; the engine's containers can mount it
+        self._dockerd: Process | None = None
+        self._clients: list[docker.DockerClient] = []
+
+    @property
+    def url(self) -> str:
+        """Where it is reached, from anywhere on this machine: a value for DOCKER_HOST."""
+        return f"unix://{self.folder / 'docker.sock'}"
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a dockerd of it, paused or not."""
+        return self._dockerd is not None
+
+    @property
+    def pid(self) -> int:
+        """The id of dockerd's process, as seen from here."""
+        return self._process.pid
+
+    def client(self, timeout: float = 30) -> docker.DockerClient:
+        """A new client; closed with the engine's end."""
+        self._clients.append(docker.DockerClient(self.url, version="auto", timeout=timeout))
+        return self._clients[-1]
+
+    # -- its life ----------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Starts dockerd, booting the machine if it is off. Waits until it answers."""
+        self.folder.mkdir(mode=0o711, exist_ok=True)
+        if not self.machine.on:
+            self.machine.boot()
+        self._dockerd = self.machine.start(self._argv(), self._log)
+        give_up = time.monotonic() + START_SECONDS
+        while not self._answers():
+            in_time = not self._dockerd.ended() and time.monotonic() < give_up
+            assert in_time, f"dockerd does not answer:\n{self.tail()}"
+            time.sleep(0.05)  # a daemon that starts gives no other sign than its answer
+
+    def stop(self) -> None:
+        """SIGTERM; waits for its end. With live restore its containers go on."""
+        self._end(signal.SIGTERM)
+
+    def restart(self) -> None:
+        """kill -9 of dockerd alone, and a new one."""
+        self._end(signal.SIGKILL)
+        self.start()
+
+    def pause(self) -> None:
+        """SIGSTOP: it takes connections and never answers."""
+        self._process.send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT, after `pause`."""
+        self._process.send(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """The machine dies, and all that ran on it or on its network. Its files stay."""
+        self.machine.kill()
+        self._dockerd = None
+        while self._clients:
+            self._clients.pop().close()
+
+    def tail(self) -> str:
+        """The last lines of its log."""
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-15:])
+
+    # -- images ------------------------------------------------------------------------------
+
+    def load(self, *tags: str) -> None:
+        """Brings images here from the first engine."""
+        first, second = docker.from_env(), self.client(timeout=300)
+        for tag in tags:
+            second.images.load(first.images.get(tag).save(named=tag))
+        first.close()
+
+    # -- inside ------------------------------------------------------------------------------
+
+    @property
+    def _log(self) -> Path:
+        return self.folder / "dockerd.log"
+
+    def _argv(self) -> list[str]:
+        config = self.folder / "daemon.json"  # not this machine's one
+        config.write_text("{}")
+        options = {
+            "config-file": str(config),
+            "data-root": str(self.folder / "data"),
+            "host": self.url,
+            # /run is the machine's own, and so are /run/docker, the sockets of containerd and of
+            # its shims. Control groups are not.
+            "cgroup-parent": f"/{NAME}",
+            "exec-opt": "native.cgroupdriver=cgroupfs",
+        }
+        argv = ["dockerd", *(f"--{name}={value}" for name, value in options.items())]
+        return [*argv, "--live-restore"] if self.live_restore else argv
+
+    def _answers(self) -> bool:
+        try:
+            docker.APIClient(self.url, version="auto", timeout=5).close()  # asks for its version
+        except (docker.errors.DockerException, requests.RequestException):
+            return False
+        return True
+
+    @property
+    def _process(self) -> Process:
+        assert self._dockerd is not None, "it does not run"
+        return self._dockerd
+
+    def _end(self, number: signal.Signals) -> None:
+        self._process.send(number)
+        assert self._process.ended(STOP_SECONDS), f"dockerd does not end:\n{self.tail()}"
+        self._dockerd = None

@@ -1,0 +1,245 @@
+"""The second engine for tests: it is another one, it can be broken, and nothing is left of it."""
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+import requests
+
+from tests.conftest import engine_answers, require
+from tests.e2e.house import until
+from tests.images import base_image
+from tests.machine import HERE
+from tests.second_engine import CGROUPS, FOLDER, NAME, SecondEngine, second_engine
+
+# Another file's second engine may have to be waited for.
+pytestmark = [pytest.mark.docker, pytest.mark.root, pytest.mark.timeout(400)]
+
+ROOT = Path(__file__).parent.parent
+SILENCE_SECONDS = 0.5
+SLEEPS = ["python3", "-c", "import signal; signal.pause()"]
+ECHOES = """
+import socket, sys
+link = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+while word := link.recv(100):
+    link.sendall(word)
+"""
+
+
+@pytest.fixture(scope="class")
+def loaded() -> Iterator[SecondEngine]:
+    """One for all tests of a class."""
+    require(engine_answers(), "no Docker engine answers")
+    with second_engine() as engine:
+        engine.load(base_image())
+        yield engine
+
+
+@pytest.fixture
+def engine(loaded: SecondEngine) -> Iterator[SecondEngine]:
+    """One that runs, with live restore, and has no containers."""
+    yield loaded
+    if not loaded.live_restore:
+        loaded.live_restore = True
+        loaded.restart()
+    elif not loaded.running:
+        loaded.start()
+    for left in loaded.client().containers.list(all=True):
+        left.remove(force=True)
+
+
+@pytest.fixture
+def first() -> Iterator[docker.DockerClient]:
+    """The first engine."""
+    client = docker.from_env()
+    yield client
+    client.close()
+
+
+def sleeper(client: docker.DockerClient) -> Any:
+    """A container that runs until it is stopped."""
+    return client.containers.run(base_image(), SLEEPS, detach=True, stop_signal="SIGKILL")
+
+
+def state(container: Any) -> str:
+    """What its engine says now."""
+    container.reload()
+    return str(container.status)
+
+
+def members() -> list[str]:
+    """The ids of all processes in containers of the second engine."""
+    return [
+        line
+        for group in CGROUPS.glob(f"**/{NAME}/*/cgroup.procs")
+        for line in group.read_text().split()
+    ]
+
+
+def first_bridge() -> str:
+    """The first engine's bridge; "" if it has none."""
+    argv = ["ip", "-brief", "-4", "address", "show", "docker0"]
+    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+
+
+class TestTwoEngines:
+    def test_they_know_nothing_of_each_other(
+        self, engine: SecondEngine, first: docker.DockerClient
+    ) -> None:
+        here, there = sleeper(first), sleeper(engine.client())
+        try:
+            assert [c.id for c in engine.client().containers.list()] == [there.id]
+            assert there.id not in [c.id for c in first.containers.list()]
+            engine.restart()
+            engine.kill()
+            assert state(here) == "running"
+            code, words = here.exec_run(["python3", "-c", "print('unharmed')"])
+            assert (code, words) == (0, b"unharmed\n")
+        finally:
+            here.remove(force=True)
+
+    def test_the_bridge_of_the_first_one_stays(self, engine: SecondEngine) -> None:
+        before = first_bridge()
+        assert "docker0" in engine.machine.run(["ip", "-brief", "address"])
+        engine.kill()
+        engine.start()
+        assert first_bridge() == before
+
+    def test_its_death_takes_all_its_processes_and_leaves_its_files(
+        self, engine: SecondEngine
+    ) -> None:
+        container = sleeper(engine.client())
+        guest = subprocess.Popen([*engine.machine.prefix, "sleep", "infinity"])
+        pids = [*members(), str(engine.pid)]
+        engine.kill()
+        assert len(pids) > 1
+        assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+        assert guest.wait(10) == -signal.SIGKILL
+        engine.start()
+        assert state(engine.client().containers.get(container.id)) == "exited"
+
+    @pytest.mark.parametrize(("live_restore", "then"), [(True, "running"), (False, "exited")])
+    def test_what_a_killed_daemon_leaves_running(
+        self, engine: SecondEngine, live_restore: bool, then: str
+    ) -> None:
+        container = sleeper(engine.client())
+        before, pid = members(), engine.pid
+        engine.live_restore = live_restore
+        engine.restart()
+        assert engine.pid != pid
+        assert state(engine.client().containers.get(container.id)) == then
+        assert (members() == before) is live_restore
+
+    def test_one_that_was_stopped_goes_on_where_it_was(self, engine: SecondEngine) -> None:
+        container = sleeper(engine.client())
+        before = members()
+        engine.stop()
+        with pytest.raises(docker.errors.DockerException):
+            engine.client()
+        assert members() == before
+        engine.start()
+        assert state(engine.client().containers.get(container.id)) == "running"
+
+    def test_a_paused_one_takes_connections_and_never_answers(self, engine: SecondEngine) -> None:
+        client = engine.client(timeout=SILENCE_SECONDS)
+        engine.pause()
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(engine.url.removeprefix("unix://"))
+        with pytest.raises(requests.ReadTimeout):
+            client.ping()
+        engine.resume()
+        assert engine.client().ping()
+
+    def test_a_paused_one_can_die_and_comes_back(self, engine: SecondEngine) -> None:
+        engine.pause()
+        engine.restart()
+        engine.pause()
+        engine.kill()
+        engine.start()
+        assert engine.client().ping()
+
+
+class TestCable:
+    @pytest.mark.parametrize("silently", [False, True], ids=["link-down", "packets-lost"])
+    def test_what_is_sent_while_it_is_cut_arrives_once_it_is_mended(
+        self, engine: SecondEngine, silently: bool
+    ) -> None:
+        with closing(socket.create_server((HERE, 0))) as server:
+            argv = [sys.executable, "-c", ECHOES, HERE, str(server.getsockname()[1])]
+            guest = subprocess.Popen([*engine.machine.prefix, *argv])
+            link, (address, _) = server.accept()
+        assert address == engine.machine.there
+        link.sendall(b"before")
+        assert link.recv(100) == b"before"
+        engine.machine.cut(silently=silently)
+        link.sendall(b"meanwhile")
+        link.settimeout(SILENCE_SECONDS)
+        with pytest.raises(TimeoutError):
+            link.recv(100)
+        engine.machine.mend()
+        link.settimeout(30)
+        assert link.recv(100) == b"meanwhile"
+        link.close()
+        assert guest.wait(10) == 0
+
+
+def left_overs() -> list[str]:
+    """What there is of a second engine on this machine."""
+    interfaces = subprocess.run(["ip", "-brief", "link"], capture_output=True, text=True).stdout
+    found = [line for line in interfaces.splitlines() if line.startswith(NAME)]
+    for command in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = command.read_bytes().decode(errors="replace")
+        except OSError:  # it has just ended
+            continue
+        if f"{FOLDER}/" in words or f"boot\0{NAME}" in words:
+            found.append(words)
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    return found + [line for line in mounts if NAME in line] + members()
+
+
+CRASHES = """
+import os, signal
+from tests.images import base_image
+from tests.second_engine import second_engine
+with second_engine() as engine:
+    engine.load(base_image())
+    engine.client().containers.run(base_image(), ["sleep", "infinity"], detach=True)
+    print("up", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+class TestNothingIsLeft:
+    """Tests that make their own: that of the other classes is gone by then."""
+
+    def test_after_a_test_that_failed(self) -> None:
+        with pytest.raises(ZeroDivisionError), second_engine() as engine:
+            engine.load(base_image())
+            sleeper(engine.client())
+            assert len(left_overs()) > 2
+            raise ZeroDivisionError
+        assert left_overs() == []
+        assert not FOLDER.exists()
+        assert not [*CGROUPS.glob(f"**/{NAME}")]
+
+    def test_no_process_after_a_test_process_that_was_killed(self) -> None:
+        done = subprocess.run(
+            [sys.executable, "-c", CRASHES],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (-signal.SIGKILL, "up\n"), done.stderr
+        until(lambda: not left_overs(), lambda: str(left_overs()))
+        with second_engine() as engine:
+            assert engine.client().containers.list(all=True) == []
+        assert not FOLDER.exists()
