@@ -18,7 +18,7 @@ from tests.bench.setting import Place
 from tests.bench.stats import ratio
 
 NAME = "throughput"
-LOOK_SECONDS = 0.02
+LOOK_SECONDS = 0.1
 PATIENCE_SECONDS = 300.0
 
 
