@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from app import operations
 from app.stack import Layout
 from app.story import Story
 from app.up import up as run_up
@@ -40,3 +41,7 @@ def up(data: Path, port: int, flower_port: int, once: bool) -> None:
       onejob up --data ./data --port 9000
     """
     sys.exit(run_up(Layout(data.resolve(), port, flower_port), once, Story()))
+
+
+for command in (operations.node, operations.recover, operations.sweep):
+    main.add_command(command)

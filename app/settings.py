@@ -49,6 +49,7 @@ class Settings(BaseModel):
     token_seconds: WholeSeconds = 3600
     refresh_seconds: WholeSeconds = 30 * DAY
     request_limit_bytes: int = Field(32 * MIB, ge=0)
+    memory_limit_bytes: int | None = Field(None, ge=1)  # of Redis; above it nothing new is taken
     queue_limit: int = Field(100_000, ge=1)  # jobs that may wait in one deployment
     result_retention_seconds: WholeSeconds = 7 * DAY
     record_retention_seconds: WholeSeconds = 30 * DAY
@@ -64,6 +65,8 @@ class Settings(BaseModel):
     own_replicas: bool = False  # a worker that stops ends its replicas, too
     lease_seconds: Seconds = 10
     sweep_seconds: Seconds = 1
+    node_timeout_seconds: Seconds = 60  # of silence, before a machine counts as lost
+    free_lost_slots: bool = False  # then at once, though its replicas may still run
     stop_grace_seconds: float = Field(10, ge=0, le=3600)
     health_timeout_seconds: Seconds = 2
     response_limit_bytes: int = Field(256 * MIB, ge=0)

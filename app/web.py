@@ -5,15 +5,16 @@ import logging
 from flask import Flask
 
 from app import settings as app_settings
-from app.api import data_plane, deployments, errors, jobs, probes, results, tokens
+from app.api import data_plane, deployments, errors, jobs, probes, resources, results, tokens
 from app.api import services as views
 from app.auth import Tokens
 from app.dispatch import Publisher
 from app.domain.compute import ComputeError, ComputeResource, parse_resources
 from app.ledger import Ledger, connect
+from app.ledger.memory import Memory
 from app.settings import Settings, SettingsError
 
-REDIS_SECONDS = 1.25  # a call waits that long for Redis, and once more; then it is 503
+REDIS_SECONDS = 0.7  # a call waits that long for Redis; then it is 503, in under a second
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -28,16 +29,18 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.merge_slashes = False
     views.install(app, _services(settings))
     errors.install(app)
-    for module in (data_plane, results, probes, tokens, deployments, jobs):
+    for module in (data_plane, results, probes, tokens, deployments, jobs, resources):
         app.register_blueprint(module.blueprint)
     return app
 
 
 def _services(settings: Settings) -> views.Services:
     assert settings.client_id and settings.client_secret and settings.token_secret
+    client = connect(settings.redis_url, REDIS_SECONDS, repeat_timeouts=False)
     return views.Services(
         settings=settings,
-        ledger=Ledger(connect(settings.redis_url, REDIS_SECONDS), settings.hint_seconds),
+        ledger=Ledger(client, settings.hint_seconds),
+        memory=Memory(client, settings.memory_limit_bytes),
         publish=Publisher(settings.redis_url),
         tokens=Tokens(
             client_id=settings.client_id,

@@ -9,7 +9,7 @@ import redis
 
 from app.domain.job import Reason, State
 from app.domain.verdict import Outcome, Stopping, judge
-from workers import harvest, plan
+from workers import ends, harvest, plan
 from workers.attempt import Attempt, Hopeless
 from workers.engine import (
     EngineError,
@@ -22,14 +22,16 @@ from workers.engine import (
 from workers.roster import Attention
 from workers.site import Site
 from workers.steps import Step, next_step
+from workers.wishes import Wishes
 
 POLL_SECONDS = 5.0  # the slow poll behind the bell
 RETRY_SECONDS = 1.0  # before the ledger is told again what it did not take
+FRESH_SECONDS = 5.0  # far less than a node timeout
 KILL_SECONDS = 0.2  # for a killed container to end
-STOPPED_DETAIL = "the server was stopped while the job was running"
 UNSENT_DETAIL = "the server was stopped before the request was sent"
+OUTSIDE_DETAIL = "the replica was ended from outside before the request was sent"
+KEPT_DETAIL = "this machine could not start the replica"
 VANISHED_DETAIL = "the replica vanished from the engine before the job was over"
-CANCEL_DETAILS = {Reason.DEPLOYMENT_DELETED: "its deployment was deleted"}
 
 
 class LetGo(Exception):
@@ -52,7 +54,7 @@ class Actions:
         self.attention = attention
         self._given_up: Callable[[], None] | None = None
         self._ended_by: Stopping | None = None  # what we did, where the usher can't say it
-        self._leaving = False  # this worker stops, and its replicas with it
+        self._wishes = Wishes(site, attempt, attention)
 
     def take(self) -> bool:
         """Looks at what is there and does what comes next; False when nothing is left to do."""
@@ -68,15 +70,12 @@ class Actions:
         return True
 
     def give_up(self, outcome: Outcome) -> None:
-        """The next step ends the job so."""
-        self._given_up = lambda: self.attempt.end(outcome)
+        """The next step ends the attempt so."""
+        self._given_up = lambda: self._end(outcome)
 
     def give_up_here(self, detail: str) -> None:
-        """The next step queues the job again if its attempts allow for it, else it ends."""
-        if self._may_again():
-            self._given_up = lambda: self.attempt.again(detail)
-        else:
-            self.give_up(Outcome(State.FAILED, Reason.ENGINE_LOST, detail))
+        """The next step queues the job again: it was this machine's fault, and does not count."""
+        self._given_up = lambda: self.attempt.abandon(Reason.ENGINE_LOST, detail, counts=False)
 
     def _do(self, step: Step) -> None:
         does: dict[Step, Callable[[], None]] = {
@@ -86,13 +85,15 @@ class Actions:
             Step.FOLLOW: self._follow,
             Step.FINISH: self._finish,
             Step.LOSE: self._lose,
+            Step.GIVE_UP: self._give_up_unstarted,
+            Step.REQUEUE: self.attempt.requeue,
             Step.CLEAR: self.attempt.release,
         }
         try:
             if step not in (Step.PREPARE, Step.CREATE, Step.START) or self._may_start():
                 does[step]()
         except (StartRefused, ImageError) as error:
-            self.attempt.end(harvest.refusal(error))
+            self._end(harvest.refusal(error))
         except Hopeless as error:
             self.attempt.end(error.outcome)
         except SpoolMissing:
@@ -102,21 +103,27 @@ class Actions:
 
     def _may_start(self) -> bool:
         """Whether a replica that never ran shall still start; if not, sees to its end."""
-        if self._leaving:
+        if self._wishes.leaving:
             if self.attempt.container is None:
                 raise LetGo
             self._stop_unsent()
             return False
-        if self._wanted_cancel():
+        if self._wishes.cancel:
             self._cancel_unstarted()
             return False
         return True
 
     def _stop_unsent(self) -> None:
-        if self._may_again():
-            self.attempt.again(UNSENT_DETAIL)
+        if self.attempt.never_runs():
+            self.attempt.abandon(Reason.CANCELLED, UNSENT_DETAIL, counts=False)
+        elif self._wishes.another_if_unsent:
+            self.attempt.abandon(Reason.CANCELLED, UNSENT_DETAIL)
         else:
             self.attempt.end(Outcome(State.CANCELLED, Reason.CANCELLED, UNSENT_DETAIL))
+
+    def _give_up_unstarted(self) -> None:
+        """Another supervisor kept it from starting, and died before it could say why."""
+        self.attempt.abandon(Reason.ENGINE_LOST, KEPT_DETAIL, counts=False)
 
     def _prepare(self) -> None:
         attempt = self.attempt
@@ -144,6 +151,7 @@ class Actions:
     def _start(self) -> None:
         attempt = self.attempt
         assert attempt.container is not None
+        attempt.confirm(fresh_seconds=FRESH_SECONDS)  # the engine, or this process, may have slept
         try:
             self.site.engine.start(attempt.container.id)
         except NoSuchContainer:
@@ -152,6 +160,7 @@ class Actions:
             attempt.known = False  # it may have started all the same
             raise
         else:
+            self.site.fitness.worked()
             now = datetime.now(UTC)
             attempt.container = replace(attempt.container, phase=Phase.RUNNING, started_at=now)
             attempt.note_started(now)
@@ -187,7 +196,7 @@ class Actions:
             attention.container_gone = attempt.known = False
             return True
         # Also where the usher says that it is stopping already: an app can write that, too.
-        if self._leaving or self._wanted_cancel():
+        if self._wishes.leaving or self._wishes.cancel:
             self._stop_replica()
             return True
         if attempt.overdue() <= 0:
@@ -223,22 +232,24 @@ class Actions:
             return
         if not self.site.settings.own_replicas:
             raise LetGo
-        self._leaving = True
+        self._wishes.leaving = True
 
     # -- the end -----------------------------------------------------------------------------
 
     def _finish(self) -> None:
-        attempt, seen = self.attempt, self.attempt.events()
-        ours = self._ended_by is not None or seen.stopping is not None
-        if self._leaving and ours and attempt.provably_unsent() and self._may_again():
-            attempt.again(UNSENT_DETAIL)
+        attempt, seen, wishes = self.attempt, self.attempt.events(), self._wishes
+        if wishes.cancel and ends.never_began(attempt):
+            self._cancel_unstarted()
+            return
+        if wishes.another_if_unsent and attempt.provably_unsent() and self._gave_up_unsent():
             return
         container = attempt.container
-        self._note_unseen()
-        ending = harvest.ending(seen, container.exit if container else None, self._cancel_reason())
-        ending = replace(ending, cancel_detail=self._cancel_detail(ending.cancel_detail))
-        if seen.exited is None and self._ended_by is not None:
-            ending = replace(ending, stopping=self._ended_by)
+        attempt.note_unseen()
+        ending = harvest.ending(seen, container.exit if container else None, wishes.end)
+        ending = replace(ending, cancel_detail=wishes.sentence(ending.cancel_detail))
+        if seen.exited is None:  # it was killed with its usher
+            killed = self._ended_by or ends.outlived(attempt)
+            ending = replace(ending, stopping=killed or ending.stopping)
         if ending.exit_code != 0:
             ending = replace(ending, last_line=attempt.last_line())
         wanted = ending.responded and attempt.job.prefer != "respond-async-proxy"
@@ -246,46 +257,36 @@ class Actions:
         if wanted and stored is None:
             ending = replace(ending, responded=False, response_failure="malformed")
         fields = harvest.exit_fields(ending) | (stored.fields() if stored else {})
-        attempt.end(judge(ending, attempt.run.bounds), fields)
+        self._end(judge(ending, attempt.run.bounds), fields)
 
-    def _note_unseen(self) -> None:
-        """What happened while nobody looked belongs in the record, too."""
-        attempt, seen = self.attempt, self.attempt.events()
-        if attempt.job.started_at is None:
-            known = attempt.container.started_at if attempt.container else None
-            event = seen.get("started")
-            if at := known or (event and event.at):
-                attempt.note_started(at)
-        if seen.sent and attempt.job.state is State.STARTING:
-            attempt.note_sent()
+    def _gave_up_unsent(self) -> bool:
+        """Whether it was ended by something else than its app and its job: another may follow."""
+        seen, wishes = self.attempt.events(), self._wishes
+        if wishes.leaving and (self._ended_by is not None or seen.stopping is not None):
+            self.attempt.abandon(Reason.CANCELLED, UNSENT_DETAIL)
+        elif not (wishes.end or self._ended_by) and ends.ended_from_outside(self.attempt):
+            self.attempt.abandon(Reason.ENGINE_LOST, OUTSIDE_DETAIL)
+        else:
+            return False
+        return True
+
+    def _end(self, outcome: Outcome, fields: dict[str, str | int] | None = None) -> None:
+        """Ends the job so, or this attempt alone where the deployment wants another one then."""
+        if self._wishes.another_after(outcome.reason):
+            self.attempt.abandon(outcome.reason, outcome.detail)
+        else:
+            self.attempt.end(outcome, fields)
 
     def _lose(self) -> None:
         """The container or its spool vanished. Again if the request was provably not sent."""
         unsent = self.attempt.provably_unsent()
-        if unsent and self._wanted_cancel():
+        if unsent and self._wishes.cancel:
             self._cancel_unstarted()
-        elif unsent and self._may_again():
-            self.attempt.again(VANISHED_DETAIL)
+        elif unsent and self._wishes.another_if_unsent:
+            self.attempt.abandon(Reason.ENGINE_LOST, VANISHED_DETAIL)
         else:
-            self.attempt.end(Outcome(State.FAILED, Reason.ENGINE_LOST, VANISHED_DETAIL))
+            self._end(Outcome(State.FAILED, Reason.ENGINE_LOST, VANISHED_DETAIL))
 
     def _cancel_unstarted(self) -> None:
-        reason = self._wanted_cancel() or Reason.CANCELLED
+        reason = self._wishes.cancel or Reason.CANCELLED
         self.attempt.end(Outcome(State.CANCELLED, reason, "cancelled before it started"))
-
-    # -- what was asked for ------------------------------------------------------------------
-
-    def _wanted_cancel(self) -> Reason | None:
-        return self.attention.cancel or self.attempt.job.cancel
-
-    def _cancel_reason(self) -> Reason | None:
-        return self._wanted_cancel() or (Reason.CANCELLED if self._leaving else None)
-
-    def _cancel_detail(self, otherwise: str) -> str:
-        wanted = self._wanted_cancel()
-        if wanted is None:
-            return STOPPED_DETAIL
-        return CANCEL_DETAILS.get(wanted, otherwise)
-
-    def _may_again(self) -> bool:
-        return self.attempt.job.attempt < self.site.settings.max_attempts

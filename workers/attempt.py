@@ -6,6 +6,7 @@ Each write to the ledger is compared on (state, attempt, fence): one that was re
 """
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -66,6 +67,7 @@ class Attempt:
         self._seen = ("", parse(""))  # the event file's text as last read, and what it says
         self._untold: list[tuple[State, State, str, dict[str, str]]] = []
         self._log_tries = 0
+        self._confirmed_at = float("-inf")
         self._run: plan.Run | None = None
         self._image: Image | None = None
 
@@ -80,6 +82,7 @@ class Attempt:
             usher_started=self.spool.started(),
             events=self.events(),
             container=self.container,
+            kept_from_starting=self.spool.kept_from_starting(),
         )
 
     def ask_engine(self) -> None:
@@ -101,6 +104,11 @@ class Attempt:
             return False
         never_ran = self.job.started_at is None and not self.spool.started()
         return never_ran or self.spool.has_all_events()
+
+    def never_runs(self) -> bool:
+        """Whether no app has run, nor will: no late start of a sleeper can change that any more."""
+        unstarted = self.job.state is State.STARTING and self.job.started_at is None
+        return unstarted and self.spool.keep_from_starting()
 
     @property
     def run(self) -> plan.Run:
@@ -205,6 +213,17 @@ class Attempt:
         self._untold.append((State.STARTING, State.RUNNING, "sent", fields))
         self.job = replace(self.job, state=State.RUNNING, sent_at=at)
 
+    def note_unseen(self) -> None:
+        """What happened while nobody looked belongs in the record, too."""
+        seen = self.events()
+        if self.job.started_at is None:
+            known = self.container.started_at if self.container else None
+            event = seen.get("started")
+            if at := known or (event and event.at):
+                self.note_started(at)
+        if seen.sent and self.job.state is State.STARTING:
+            self.note_sent()
+
     def tell(self) -> None:
         """Tells the ledger what was noted, in its order. Raises Stale, and redis's errors.
 
@@ -214,9 +233,16 @@ class Attempt:
             self.site.ledger.attempts.advance(self.grip, *self._untold[0])
             del self._untold[0]
 
-    def confirm(self) -> Reason | None:
-        """Asks whether the attempt is still ours; returns a requested cancel. Raises Stale."""
-        return self.site.ledger.attempts.confirm(self.grip, State.STARTING)
+    def confirm(self, fresh_seconds: float = 0) -> Reason | None:
+        """Asks whether the attempt is still ours, unless that was just asked. Raises Stale.
+
+        Returns a cancel that was asked for.
+        """
+        if time.monotonic() < self._confirmed_at + fresh_seconds:
+            return None
+        asked = self.site.ledger.attempts.confirm(self.grip, State.STARTING)
+        self._confirmed_at = time.monotonic()
+        return asked
 
     def end(self, outcome: Outcome, fields: dict[str, str | int] | None = None) -> None:
         """Ends the attempt and the job; the slot stays taken until `release`. Raises Stale."""
@@ -234,15 +260,21 @@ class Attempt:
             teardown=self.site.node,
         )
 
-    def again(self, detail: str) -> None:
-        """Removes what is there and queues the job again, next attempt. Raises Stale.
+    def abandon(self, reason: Reason, detail: str, counts: bool = True) -> None:
+        """Gives this attempt up: `requeue` follows. Raises Stale.
 
-        Asks first: the container may be another supervisor's by now, and run.
+        Said first, and done then: whoever takes the attempt over in between starts nothing more.
         """
-        self.confirm()
+        self.tell()
+        detail = detail[:SENTENCE_CHARACTERS]
+        self.site.ledger.attempts.abandon(self.grip, reason, detail, counts)
+        self.job = replace(self.job, abandoned=reason)
+
+    def requeue(self) -> None:
+        """Removes what is there and queues the job again. Raises Stale."""
         self._remove()
-        self.site.publish(self.site.ledger.attempts.requeue(self.grip, detail))
-        self.job = replace(self.job, state=State.QUEUED)
+        self.site.publish(self.site.ledger.attempts.requeue(self.grip))
+        self.job = replace(self.job, state=State.QUEUED, abandoned=None)
 
     def release(self) -> None:
         """Keeps the log, removes what is there, then frees the slot. Raises Stale."""

@@ -19,12 +19,14 @@ from kombu.entity import Queue
 
 from app import settings as app_settings
 from app.dispatch import compute_queue, node_queue
-from workers import worker
+from workers import broker, worker
+from workers.consuming import Intake
 
 logger = logging.getLogger(__name__)
 _settings = app_settings.load()
 _worker: list[worker.Worker] = []
 
+broker.install()
 app = Celery("onejob", broker=_settings.redis_url, backend=_settings.redis_url)
 app.conf.update(
     imports=("workers.tasks",),
@@ -79,7 +81,10 @@ def _choose_queues(conf: Any, **_: Any) -> None:
 
 
 @signals.worker_ready.connect
-def _begin(**_: Any) -> None:
+def _begin(sender: Any, **_: Any) -> None:
+    intake = Intake(_settings.concurrency, lambda: len(celery_state.reserved_requests))
+    signals.task_received.connect(intake.note, weak=False)
+    current().watch(sender, intake)
     current().start()
     _leave_before_a_cold_shutdown()
 

@@ -32,6 +32,7 @@ from workers.engine import (
 
 logger = logging.getLogger(__name__)
 CALL_SECONDS = 60.0
+LOOK_SECONDS = 10.0
 CONNECTIONS = 64  # kept open for later calls; docker-py's default of 10 is closed and made anew
 PULL_SECONDS = 1800.0
 SILENCE_SECONDS = 300.0  # between two words of a pull, or wherever docker-py would wait for ever
@@ -57,6 +58,10 @@ class DockerEngine:
         with translated():
             self._api = _BoundedClient(
                 version="auto", timeout=call_seconds, max_pool_size=connections, **where
+            )
+            # It is looked at often, and by these looks it is known that it hangs.
+            self._looks = _BoundedClient(
+                version=self._api.api_version, timeout=min(call_seconds, LOOK_SECONDS), **where
             )
         self._pull_seconds = pull_seconds
         self._pulls = Pulls(pull_seconds)
@@ -210,7 +215,7 @@ class DockerEngine:
     def owned(self, node: str) -> list[Container]:
         """See Engine. `started_at` and `exit` are always None here."""
         with translated():
-            listed = self._api.containers(all=True, filters={"label": f"{NODE_LABEL}={node}"})
+            listed = self._looks.containers(all=True, filters={"label": f"{NODE_LABEL}={node}"})
         return [listed_container(entry) for entry in listed]
 
     def logs(self, id: str, limit_bytes: int) -> bytes:
@@ -222,6 +227,12 @@ class DockerEngine:
 
     # -- the rest ----------------------------------------------------------------------------
 
+    def weaknesses(self) -> list[str]:
+        """See Engine."""
+        with translated():
+            restores = bool(self._api.info()["LiveRestoreEnabled"])
+        return [] if restores else ["live-restore is off: a restart of the engine ends its jobs"]
+
     def ensure_network(self, name: str) -> None:
         """See Engine, and `workers.docker_network` for what its containers can't reach."""
         docker_network.ensure(self._api, name)
@@ -231,6 +242,7 @@ class DockerEngine:
         """See Engine. Pulls break off at their next word."""
         self._closed.set()
         self._api.close()
+        self._looks.close()
 
 
 class _BoundedClient(docker.APIClient):  # type: ignore[misc]  # docker-py ships no types

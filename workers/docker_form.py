@@ -3,12 +3,20 @@
 import re
 import signal
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from workers.docker_network import check_name
-from workers.engine import Container, ContainerSpec, Exit, Image, Mount, Phase
+from workers.engine import (
+    DEADLINE_LABEL,
+    Container,
+    ContainerSpec,
+    Exit,
+    Image,
+    Mount,
+    Phase,
+)
 
 LOG_BOUNDS = {"max-size": "10m", "max-file": "2"}
 ENDED = frozenset({"exited", "dead", "removing"})
@@ -126,13 +134,21 @@ def container_of(inspected: Mapping[str, Any]) -> Container:
         phase=phase,
         started_at=started_at,
         exit=Exit(state["ExitCode"], bool(state["OOMKilled"])) if ended else None,
+        finished_at=_instant(state["FinishedAt"]) if ended else None,
     )
 
 
 def listed_container(entry: Mapping[str, Any]) -> Container:
     """From an entry of the engine's listing; "" is the name of one that is being removed."""
     names = entry.get("Names") or [""]
-    return Container(entry["Id"], names[0].removeprefix("/"), _phase(entry["State"]))
+    deadline = (entry.get("Labels") or {}).get(DEADLINE_LABEL, "")
+    return Container(
+        id=entry["Id"],
+        name=names[0].removeprefix("/"),
+        phase=_phase(entry["State"]),
+        created_at=datetime.fromtimestamp(entry["Created"], UTC),
+        deadline_seconds=int(deadline) if deadline.isdecimal() else None,
+    )
 
 
 def _phase(status: str) -> Phase:

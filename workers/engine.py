@@ -23,6 +23,7 @@ from enum import Enum, auto
 from typing import Literal, Protocol
 
 NODE_LABEL = "onejob.node"  # what `Engine.owned` goes by
+DEADLINE_LABEL = "onejob.deadline_seconds"  # of a replica's life, from its start
 
 
 class EngineError(Exception):
@@ -145,8 +146,9 @@ class Exit:
 class Container:
     """A container, as the engine told it just now.
 
-    `started_at` (aware) and `exit` are known from `find`; `create` and `owned` may leave them
-    out. Before it is started there are none.
+    Instants are aware. `started_at`, `exit` and `finished_at` are known from `find`, `created_at`
+    and `deadline_seconds` from `owned`; other verbs may leave them out. Before it is started there
+    are none of the first, and before it ended none of the others.
     """
 
     id: str
@@ -154,6 +156,9 @@ class Container:
     phase: Phase
     started_at: datetime | None = None
     exit: Exit | None = None
+    finished_at: datetime | None = None
+    created_at: datetime | None = None
+    deadline_seconds: int | None = None  # of its label
 
 
 class Engine(Protocol):
@@ -226,6 +231,10 @@ class Engine(Protocol):
 
         Both streams as they came. Raises NoSuchContainer.
         """
+        ...
+
+    def weaknesses(self) -> list[str]:
+        """What of its settings may cost jobs, in words for an operator."""
         ...
 
     def ensure_network(self, name: str) -> None:

@@ -12,6 +12,7 @@ from workers.engine import Exit, ImageDenied, ImageError, ImageNotFound, StartRe
 from workers.events import Event, Events
 from workers.spool import Spool, Untrusted
 
+UNKNOWN_EXIT = 255  # what the engine says of a container that went down with its machine
 _MACHINE_ERRORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO})
 
 
@@ -121,7 +122,7 @@ def last_line(log: bytes) -> str | None:
 def _status(exited: Event | None, engine_exit: Exit | None) -> tuple[int | None, int | None]:
     if exited is not None:
         return exited.number("code"), exited.number("signal")
-    if engine_exit is None:
+    if engine_exit is None or engine_exit.code == UNKNOWN_EXIT:
         return None, None
     # The engine tells a signal only as 128 + its number.
     if engine_exit.code > 128:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import redis
 
 from app.domain.job import Reason
+from app.ledger.nodes import NodeTaken
 from workers.engine import EngineError, Phase
 from workers.roster import Attention
 from workers.site import Site
@@ -63,9 +64,22 @@ class Heartbeat:
         """One beat; `now` is a monotonic clock's."""
         self._renew()
         if now >= self._next_announcement:
-            compute = {name: r.model_dump() for name, r in self._site.compute.items()}
-            self._site.ledger.nodes.announce(self._site.node, {"compute": compute})
+            self._announce()
             self._next_announcement = now + ANNOUNCE_SECONDS
+
+    def _announce(self) -> None:
+        compute = {name: r.model_dump() for name, r in self._site.compute.items()}
+        info = {
+            "compute": compute,
+            "problems": self._site.fitness.problems(),
+            "notes": self._site.notes,
+        }
+        try:
+            self._site.ledger.nodes.announce(self._site.node, info, self._site.identity)
+        except NodeTaken as error:
+            self._site.fitness.stands("identity", str(error))
+        else:
+            self._site.fitness.stands("identity", None)
 
     def list(self, _now: float) -> None:
         """Rings the supervisors whose container does not run, by one listing of the engine."""

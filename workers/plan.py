@@ -10,18 +10,18 @@ from app.domain.deployment import Container, Deployment
 from app.domain.job import ID_PATTERN, Job
 from app.domain.verdict import Bounds
 from app.settings import Settings
-from workers.engine import ContainerSpec, Image, Limits, Mount
+from workers.engine import DEADLINE_LABEL, NODE_LABEL, ContainerSpec, Image, Limits, Mount
 
 USHER_TARGET = "/.onejob/usher"
 SPOOL_TARGET = "/.onejob/spool"
 SHM_BYTES = 64 * 1024 * 1024
 
-LABEL_NODE = "onejob.node"
+LABEL_NODE = NODE_LABEL
 LABEL_UID = "onejob.uid"
 LABEL_JOB = "onejob.job"
 LABEL_DEPLOYMENT = "onejob.deployment"
 LABEL_ATTEMPT = "onejob.attempt"
-LABEL_DEADLINE = "onejob.deadline_seconds"
+LABEL_DEADLINE = DEADLINE_LABEL
 
 
 _REPLICA = re.compile(rf"onejob-([0-9a-f]+)-([1-9][0-9]{{0,5}})-({ID_PATTERN.pattern})", re.ASCII)
@@ -29,7 +29,12 @@ _REPLICA = re.compile(rf"onejob-([0-9a-f]+)-([1-9][0-9]{{0,5}})-({ID_PATTERN.pat
 
 def replica_name(job: Job) -> str:
     """The container's name and its spool directory's: the same for every try at one attempt."""
-    return f"onejob-{job.uid}-{job.attempt}-{job.id}"
+    return replica_name_of(job.uid, job.id, job.attempt)
+
+
+def replica_name_of(uid: str, job_id: str, attempt: int) -> str:
+    """The same from its parts."""
+    return f"onejob-{uid}-{attempt}-{job_id}"
 
 
 def replica_of(name: str) -> tuple[str, str, int] | None:

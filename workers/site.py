@@ -9,6 +9,7 @@ from app.ledger import Ledger, connect
 from app.settings import Settings
 from workers.docker_engine import DockerEngine
 from workers.engine import Engine
+from workers.fitness import Fitness
 from workers.prepare import install_usher
 from workers.roster import Roster
 from workers.spool import SpoolRoot
@@ -24,11 +25,19 @@ class Site:
     engine: Engine
     spool_root: SpoolRoot
     node: str
+    notes: tuple[str, ...]  # for an operator
+    identity: str  # of this machine and its engine: two of them can't be one node
     usher: Path
     compute: dict[str, ComputeResource]
     publish: Publish
     roster: Roster
+    fitness: Fitness
     watcher: Watcher
+
+
+def boot_id() -> str:
+    """Another one on every machine, and after every boot of it."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def make_site(settings: Settings, publish: Publish) -> Site:
@@ -46,9 +55,12 @@ def make_site(settings: Settings, publish: Publish) -> Site:
         engine=engine,
         spool_root=spool_root,
         node=node,
+        notes=tuple(engine.weaknesses()),
+        identity=f"{boot_id()} {settings.docker_host or 'default'}",
         usher=install_usher(spool_root.path),
         compute=parse_resources(settings.compute_toml()),
         publish=publish,
         roster=Roster(),
+        fitness=Fitness(),
         watcher=Watcher(),
     )

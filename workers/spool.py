@@ -5,7 +5,7 @@
     <spool root>/attempts/            only root can enter
     <spool root>/attempts/<replica>/  mounted into the replica, writable by any user
         plan, argv, request           written by us, before the container is created
-        started, events, response.*   written by the usher
+        started, events, response.*   written by the usher; `started` by us to keep it from running
 
 The app owns its directory: it may put links, FIFOs, gigabytes or lies there, and change them while
 we read. So everything is read relative to a directory handle, without following links, regular
@@ -20,11 +20,13 @@ import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 EVENTS_LIMIT = 64 * 1024
 HEAD_LIMIT = 256 * 1024
 CHUNK_BYTES = 1024 * 1024
+_KEPT = b"kept\n"  # in the run-once marker; the usher's own is empty
 
 
 class Untrusted(Exception):
@@ -46,9 +48,37 @@ class Spool:
         """Whether the directory is there, whole: it appears by one rename."""
         return self.path.is_dir()
 
+    def made_at(self) -> datetime | None:
+        """When something was last made in it, None if it is gone."""
+        with suppress(OSError):
+            return datetime.fromtimestamp(self.path.stat(follow_symlinks=False).st_mtime, UTC)
+        return None
+
     def started(self) -> bool:
         """Whether the usher took its run-once marker: the container ran."""
         return os.path.lexists(self.path / "started")
+
+    def keep_from_starting(self) -> bool:
+        """Takes the usher's run-once marker. False if it is taken: by the usher, most likely.
+
+        A container that is started after this ends at once.
+        """
+        try:
+            with (self.path / "started").open("xb") as file:
+                file.write(_KEPT)
+        except FileExistsError:
+            return False
+        except FileNotFoundError:
+            return True  # without its directory it can't be started
+        return True
+
+    def kept_from_starting(self) -> bool:
+        """Whether a supervisor took the marker, and no usher."""
+        try:
+            with _regular_file(self.path, "started") as handle:
+                return os.read(handle, len(_KEPT)) == _KEPT
+        except (OSError, Untrusted):
+            return False
 
     def prepare(
         self, plan: Mapping[str, str | int], argv: Iterable[str], request: Iterable[bytes]

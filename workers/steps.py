@@ -21,6 +21,8 @@ class Step(Enum):
     FOLLOW = auto()  # wait for the usher's next word
     FINISH = auto()  # record the outcome
     LOSE = auto()  # the container is gone and left no outcome
+    GIVE_UP = auto()  # of an attempt that was kept from starting: say so
+    REQUEUE = auto()  # of an attempt given up: remove container and spool, queue the job again
     CLEAR = auto()  # remove container and spool, free the slot
     REST = auto()  # nothing is left to do
 
@@ -34,6 +36,7 @@ class View:
     usher_started: bool  # it took its run-once marker
     events: Events
     container: Container | None
+    kept_from_starting: bool = False  # by a supervisor that was going to give it up
 
 
 def next_step(view: View) -> Step:
@@ -42,6 +45,10 @@ def next_step(view: View) -> Step:
         return Step.CLEAR if view.job.teardown else Step.REST
     if view.job.state not in (State.STARTING, State.RUNNING):
         return Step.REST
+    if view.job.abandoned:
+        return Step.REQUEUE
+    if view.kept_from_starting and not view.events.sent:
+        return Step.GIVE_UP
     if view.events.exited or _phase(view) is Phase.EXITED:
         return Step.FINISH
     if view.container is None:

@@ -35,11 +35,13 @@ def supervise(
     Returns the job if it is over, through whomever; None if it goes on elsewhere or is unknown.
     `note_started` is called once if its container is seen running.
     """
-    if site.roster.stopping:
+    if site.roster.stopping or site.fitness.has("identity"):  # its attempts are another machine's
         return None
     lease = site.settings.lease_seconds
     try:
-        claimed = site.ledger.attempts.claim(uid, job_id, site.node, lease, site.compute)
+        claimed = site.ledger.attempts.claim(
+            uid, job_id, site.node, lease, site.compute, only_own=not site.fitness.fit
+        )
     except redis.RedisError as error:
         logger.warning("%s/%s not claimed, the sweep will hint again: %s", uid, job_id, error)
         return None
@@ -100,7 +102,7 @@ class Supervisor:
         return True
 
     def _trouble(self, actions: Actions, attention: Attention, error: Exception) -> None:
-        """A failure that is never the app's. Some tries here, then another attempt.
+        """A failure that is never the app's. Some tries here, then it is queued again.
 
         A job that runs is given up far later: it may end well by itself.
         """
@@ -110,7 +112,8 @@ class Supervisor:
         job = self.attempt.job
         if job.state.final:
             pass
-        elif job.started_at is None and self._troubles >= TROUBLES:
+        elif self._troubles >= TROUBLES and self.attempt.never_runs():
+            self.site.fitness.failed(str(error))
             actions.give_up_here(f"the engine could not start the replica: {error}")
         elif self._troubles >= LAST_TROUBLES and not isinstance(error, EngineError):
             detail = f"the job could not be supervised: {type(error).__name__}: {error}"

@@ -4,30 +4,23 @@
 - attempts of this node whose lease lapsed get a hint on the node's own queue;
 - waiting jobs past their TTL expire; records past their retention go;
 - deployments that are being deleted shrink;
-- containers and spool directories of this node that no attempt needs are removed; containers
-  long past their deadline are killed.
+- what a machine held that has been silent for too long ends, and its slots are freed in time.
+
+What the engine has to be asked for is the upkeep's (`workers.upkeep`).
 """
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from collections.abc import Callable
 
 import redis
 
 from app.dispatch import Publisher, compute_queue, node_queue
-from app.domain.errors import NotFound
-from app.domain.job import Job
-from workers import plan
-from workers.engine import Container, EngineError, EngineUnavailable, Phase
+from app.ledger.nodes import NodeView
 from workers.site import Site
 
 logger = logging.getLogger(__name__)
-DANGLING_SECONDS = 30.0
-DRAFT_SECONDS = 600.0  # a directory is made in far less, also where Redis goes away meanwhile
+FORGOTTEN_SECONDS = 7 * 24 * 3600.0
 RENEWAL_SECONDS = 3.0  # in which the heartbeat of whoever is there renews its leases
-OVERDUE_SECONDS = 5.0  # the supervisor comes first
 
 
 class Sweep:
@@ -37,26 +30,34 @@ class Sweep:
         self._site = site
         self._publisher = publisher
         self._last: float | None = None  # whole sweep
+        self._server = ""  # the Redis process that it was of
         self._next_take_over = 0.0
-        self._next_dangling = 0.0
+        self._watching_since = 0.0  # from then on without a gap
 
     def sweep(self, now: float) -> None:
-        """All steps once; `now` is a monotonic clock's. Raises RedisError at the first sign."""
-        steps = [self.republish, self.expire, self.forget, self.shrink]
-        if self._may_take_over(now):
+        """All steps once; `now` is a monotonic clock's. Raises RedisError if Redis is away."""
+        self._note_gap(now)
+        steps = [self.republish, self.expire, self.forget, self.shrink, self.free_strays]
+        if now >= self._next_take_over:
             steps.append(self.take_over)
-        if now >= self._next_dangling:
-            self._next_dangling = now + DANGLING_SECONDS
-            steps.append(self.remove_dangling)
+        if now - self._watching_since >= self._site.settings.node_timeout_seconds:
+            steps += [self.lose_nodes, self.forget_nodes]
         for step in steps:
             _try(step)
         self._last = now
 
-    def _may_take_over(self, now: float) -> bool:
-        """After a time without Redis all leases have lapsed, and nobody may be to blame."""
-        if self._last is not None and now - self._last > self._gap_seconds():
+    def _note_gap(self, now: float) -> None:
+        """After a time without Redis all leases have lapsed and all nodes were silent.
+
+        Nobody may be to blame for it: leases can be renewed first, and each node gets its whole
+        timeout again. The same where another process answers: its file may be an older one.
+        """
+        known, self._server = self._server, str(self._site.ledger.client.info("server")["run_id"])
+        if self._last is None:
+            self._watching_since = now
+        elif now - self._last > self._gap_seconds() or known != self._server:
+            self._watching_since = now
             self._next_take_over = now + RENEWAL_SECONDS
-        return now >= self._next_take_over
 
     def _gap_seconds(self) -> float:
         settings = self._site.settings
@@ -93,68 +94,47 @@ class Sweep:
             while self._site.ledger.deployments.shrink(uid) == "more":
                 pass
 
-    def remove_dangling(self) -> None:
-        """Removes containers, then spool directories, that no attempt needs.
+    def lose_nodes(self) -> None:
+        """Ends what machines held that have been silent for the node timeout."""
+        settings = self._site.settings
+        timeout, grace = settings.node_timeout_seconds, settings.stop_grace_seconds
+        for node in self._silent(timeout):
+            logger.warning("node %s is lost: silent for %.0f s", node.id, node.silent_seconds)
+            more = True
+            while more:
+                more, hints = self._site.ledger.nodes.lose(
+                    node.id, timeout, grace, settings.free_lost_slots
+                )
+                self._publisher(hints)
 
-        Kills those that are long past their deadline, too, should nobody supervise them.
+    def _silent(self, seconds: float) -> list[NodeView]:
+        nodes = self._site.ledger.nodes.all()
+        return [n for n in nodes if n.attempts and n.silent_seconds >= seconds]
+
+    def forget_nodes(self) -> None:
+        """Forgets machines that nothing waits for and nobody has heard of for long.
+
+        Not those that have to report after a recovery: an older file knows only old signs of life.
         """
-        for container in self._site.engine.owned(self._site.node):
-            _try(partial(self._look_at, container), EngineUnavailable)
-        for name in self._unneeded_spools():
-            logger.warning("removing dangling spool directory %s", name)
-            self._site.spool_root.attempt(name).remove()
-        for name in self._site.spool_root.remove_drafts(DRAFT_SECONDS):
-            logger.warning("removed unfinished spool directory %s", name)
+        waited_for = self._site.ledger.recovery.waiting_for()
+        for node in self._site.ledger.nodes.all():
+            idle = not node.attempts and not node.strays and node.id not in waited_for
+            if idle and node.silent_seconds > FORGOTTEN_SECONDS:
+                self._publisher(self._site.ledger.nodes.forget(node.id))
 
-    def _look_at(self, container: Container) -> None:
-        parsed = plan.replica_of(container.name)
-        if parsed is None:
-            return  # not ours to judge
-        job = self._needing(*parsed)
-        if job is None:
-            logger.warning("removing dangling container %s", container.name)
-            self._site.engine.remove(container.id)
-        elif container.phase is Phase.RUNNING and self._overdue(job):
-            logger.warning("killing %s, past its deadline", container.name)
-            self._site.engine.kill(container.id)
-
-    def _overdue(self, job: Job) -> bool:
-        if job.deadline_at is None:
-            return False
-        margin = timedelta(seconds=self._site.settings.stop_grace_seconds + OVERDUE_SECONDS)
-        return datetime.now(UTC) > job.deadline_at + margin
-
-    def _unneeded_spools(self) -> Iterator[str]:
-        for name in self._site.spool_root.replicas():
-            # The container goes first: a directory that one still needs stays.
-            if self._dangling(name) and self._site.engine.find(name) is None:
-                yield name
-
-    def _dangling(self, replica: str) -> bool:
-        parsed = plan.replica_of(replica)
-        return parsed is not None and self._needing(*parsed) is None
-
-    def _needing(self, uid: str, job_id: str, attempt: int) -> Job | None:
-        """The job that an attempt's container and spool are there for, if any."""
-        with suppress(NotFound):
-            job = self._site.ledger.jobs.get(uid, job_id)
-            return job if _needs(job, attempt) else None
-        return None
+    def free_strays(self) -> None:
+        """Frees the slots of lost replicas that are past their deadline for certain."""
+        more = True
+        while more:
+            more, hints = self._site.ledger.nodes.free_strays()
+            self._publisher(hints)
 
 
-def _needs(job: Job, attempt: int) -> bool:
-    if job.attempt != attempt:
-        return job.attempt < attempt  # a record from an older file: leave it to a person
-    return job.teardown is not None or (job.node is not None and not job.state.final)
-
-
-def _try(step: Callable[[], None], fatal: type[Exception] = redis.RedisError) -> None:
-    """One step's trouble is not the others', unless all of them would wait for the same."""
+def _try(step: Callable[[], None]) -> None:
+    """One step's trouble is not the others', unless all of them would wait for Redis."""
     try:
         step()
-    except (redis.RedisError, fatal):
+    except (redis.ConnectionError, redis.TimeoutError):
         raise
-    except (EngineError, OSError) as error:
-        logger.warning("sweep: %s", error)
     except Exception:
         logger.exception("a step of the sweep failed")

@@ -5,13 +5,17 @@ import os
 import threading
 from queue import SimpleQueue
 
+import redis
+
 from app import settings as app_settings
-from app.dispatch import Publisher
+from app.dispatch import Publisher, compute_queue, node_queue
 from app.settings import Settings
+from workers.consuming import CONSUMING_SECONDS, Consumer, Consuming, Intake
 from workers.heartbeat import BEAT_SECONDS, LISTING_SECONDS, Heartbeat, Periodic
 from workers.revokes import REVOKE_SECONDS, Revoked, Revokes
 from workers.site import make_site
 from workers.sweep import Sweep
+from workers.upkeep import UPKEEP_SECONDS, Upkeep
 
 logger = logging.getLogger(__name__)
 LEAVE_SECONDS = 3.0  # from the signal to the end, whatever the supervisors are doing
@@ -25,14 +29,29 @@ class Worker:
         publisher = Publisher(settings.redis_url)
         self.site = make_site(settings, publisher)
         heartbeat, sweep = Heartbeat(self.site), Sweep(self.site, publisher)
+        self.upkeep = Upkeep(self.site)
         self._threads = [
             Periodic("heartbeat", BEAT_SECONDS, heartbeat.beat),
             # Apart from the heartbeat: an engine that hangs must not cost the leases.
             Periodic("listing", LISTING_SECONDS, heartbeat.list),
             Periodic("sweep", settings.sweep_seconds, sweep.sweep),
+            Periodic("upkeep", UPKEEP_SECONDS, self.upkeep.step),
             Periodic("revokes", REVOKE_SECONDS, Revokes(self.site, revoked).heed),
         ]
         self._told_to_leave: SimpleQueue[None] = SimpleQueue()
+
+    def watch(self, consumer: Consumer, intake: Intake) -> None:
+        """Has a thread look after Celery's consumer, from `start` on."""
+        site = self.site
+        consuming = Consuming(
+            consumer,
+            site.fitness,
+            site.ledger.client,
+            intake,
+            [compute_queue(name) for name in site.compute],
+            node_queue(site.node),
+        )
+        self._threads.append(Periodic("consuming", CONSUMING_SECONDS, consuming.step))
 
     def start(self) -> None:
         """Starts the threads."""
@@ -73,5 +92,15 @@ def leave_seconds(settings: Settings) -> float:
 
 
 def from_environment(revoked: Revoked) -> Worker:
-    """A worker with the settings of the environment."""
-    return Worker(app_settings.load(), revoked)
+    """A worker with the settings of the environment.
+
+    Raises NodeTaken, and what `make_site` raises. Before it takes its first job it knows whether
+    this is its ledger; without Redis it learns that later.
+    """
+    made = Worker(app_settings.load(), revoked)
+    try:
+        made.site.ledger.nodes.check(made.site.node, made.site.identity)
+        made.upkeep.look()
+    except redis.RedisError as error:
+        made.site.fitness.stands("ledger", f"Redis does not answer: {error}")
+    return made

@@ -1,6 +1,7 @@
-"""Bodies of requests: pieces for the data plane, JSON and forms for the control plane."""
+"""What requests carry: bodies, in pieces or as JSON and forms, and the timeout of a query."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl
@@ -12,6 +13,8 @@ from app.domain.errors import InvalidRequest, PayloadTooLarge
 CONTROL_PLANE_BYTES = 1024 * 1024
 READ_BYTES = 1024 * 1024
 FORM = "application/x-www-form-urlencoded"
+LONGEST_TIMEOUT_MS = 300_000
+_DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,9})?")  # the SDK's is a float
 _LONGEST_FORM = 100  # fields
 
 
@@ -104,3 +107,12 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_number(word: str) -> None:
     raise ValueError(f"{word} is not a number")
+
+
+def timeout_ms(default: float) -> float:
+    """The query's `timeout`, how long an answer may take. Raises InvalidRequest."""
+    text = request.args.get("timeout", f"{default:g}")
+    if not _DECIMAL.fullmatch(text) or float(text) > LONGEST_TIMEOUT_MS:
+        allowed = f"milliseconds from 0 to {LONGEST_TIMEOUT_MS}"
+        raise InvalidRequest(f"timeout: {text[:80]!r} is not allowed; it must be {allowed}")
+    return float(text)

@@ -122,6 +122,7 @@ def _pack_on_a_guess(name: str, target: str) -> Parcel:
 def _pack(target: str) -> Parcel:
     """Reads the request; full chunks of its body are stored. Raises OnejobError."""
     here, job_id = services(), inference_id() or str(uuid.uuid4())
+    here.memory.check_room()
     headers: list[tuple[str, str]] = request.environ["wsgi.input"].wire_headers
     prefer = Preferences.of(headers)
     head = RequestHead(request.method, target, forwarded(headers, prefer.for_app, job_id))
@@ -143,7 +144,7 @@ def _submit(deployment: DeploymentRecord, parcel: Parcel, assumed: Guess | None 
         deployment, parcel.job_id, parcel.submission, parcel.upload, assumed
     )
     here.publish(accepted.hints)
-    return _accepted(deployment.name, parcel.job_id, parcel.prefer)
+    return acceptance(deployment.name, parcel.job_id, parcel.prefer.no_response)
 
 
 def _store_body(here: Services, upload: Upload, target: str) -> str:
@@ -167,11 +168,12 @@ def _submission(here: Services, target: str, digest: str, prefer: Preferences) -
     )
 
 
-def _accepted(name: str, job_id: str, prefer: Preferences) -> Response:
+def acceptance(name: str, job_id: str, no_response: bool) -> Response:
+    """The answer to a submit: where the job's status and result are."""
     where = {"StatusPath": f"/status/{name}", "ResultPath": f"/result/{name}"}
     members: dict[str, Any] = {"Id": job_id} | where
-    response = Response() if prefer.no_response else jsonify(members)
-    if prefer.no_response:
+    response = Response() if no_response else jsonify(members)
+    if no_response:
         del response.headers["Content-Type"]
     response.status_code = 202
     response.headers["X-Inference-Id"] = job_id

@@ -1,20 +1,16 @@
 """/v1/job-deployments: what may be run, and how much of it."""
 
-import re
 import time
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify
 
 from app.api import schemas
-from app.api.bodies import json_object
+from app.api.bodies import json_object, timeout_ms
 from app.api.services import client, services
-from app.domain.errors import InvalidRequest
 
 blueprint = Blueprint("deployments", __name__, url_prefix="/v1/job-deployments")
 DELETE_TIMEOUT_MS = 60_000
-LONGEST_DELETE_TIMEOUT_MS = 300_000
 POLL_SECONDS = 0.1
-_DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,9})?")  # the SDK's is a float
 
 
 @blueprint.before_request
@@ -59,13 +55,37 @@ def status(name: str) -> Response:
     return jsonify(status=services().ledger.deployments.get(name).state)
 
 
+@blueprint.post("/<name>/pause")
+def pause(name: str) -> tuple[str, int]:
+    """Starts no more of its jobs; they are accepted and wait."""
+    here = services()
+    here.ledger.deployments.pause(here.ledger.deployments.get(name).uid)
+    return "", 201
+
+
+@blueprint.post("/<name>/resume")
+def resume(name: str) -> tuple[str, int]:
+    """Starts its jobs again."""
+    here = services()
+    here.publish(here.ledger.deployments.resume(here.ledger.deployments.get(name).uid))
+    return "", 201
+
+
+@blueprint.post("/<name>/purge-queue")
+def purge_queue(name: str) -> tuple[str, int]:
+    """Cancels all of its jobs that wait; what has started goes on."""
+    here = services()
+    here.publish(here.ledger.jobs.purge(here.ledger.deployments.get(name).uid))
+    return "", 201
+
+
 @blueprint.delete("/<name>")
 def delete(name: str) -> Response:
     """Cancels what waits, stops what runs, and forgets the deployment when nothing is left.
 
     Answers when it is gone, or after `timeout` milliseconds: the deletion then goes on.
     """
-    give_up = time.monotonic() + _timeout_ms() / 1000
+    give_up = time.monotonic() + timeout_ms(DELETE_TIMEOUT_MS) / 1000
     record = services().ledger.deployments.terminate(name)
     while not (gone := _shrink(record.uid, give_up)) and time.monotonic() < give_up:
         time.sleep(POLL_SECONDS)  # replicas end on other machines
@@ -79,11 +99,3 @@ def _shrink(uid: str, give_up: float) -> bool:
     while answer == "more" and time.monotonic() < give_up:
         answer = deployments.shrink(uid)
     return answer == "gone"
-
-
-def _timeout_ms() -> float:
-    text = request.args.get("timeout", str(DELETE_TIMEOUT_MS))
-    if not _DECIMAL.fullmatch(text) or float(text) > LONGEST_DELETE_TIMEOUT_MS:
-        allowed = f"milliseconds from 0 to {LONGEST_DELETE_TIMEOUT_MS}"
-        raise InvalidRequest(f"timeout: {text[:80]!r} is not allowed; it must be {allowed}")
-    return float(text)

@@ -1,19 +1,75 @@
 """/v1/job-deployments/<name>/jobs/<id>/…: one job, for whoever looks after it."""
 
-from flask import Blueprint, Response
+import time
+import uuid
+from dataclasses import replace
+
+from flask import Blueprint, Response, jsonify
 
 from app.api import errors
-from app.api.schemas import rfc3339
+from app.api.bodies import LONGEST_TIMEOUT_MS, timeout_ms
+from app.api.data_plane import acceptance
+from app.api.schemas import rfc3339, status_out
 from app.api.services import client, services
-from app.domain.errors import NotFound
-from app.domain.job import Job
+from app.domain.errors import Conflict, NotFound
+from app.domain.job import Job, JobView, Reason
+from app.domain.transport import RequestHead
+from app.ledger.deployments import DeploymentRecord
+from app.ledger.jobs import Submission
+from app.ledger.payloads import Upload
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/v1/job-deployments/<name>/jobs/<job_id>")
+
+
+CANCEL_SECONDS = 10.0  # beyond the grace, for a container to be gone
+POLL_SECONDS = 0.05
+DETAIL = "cancelled on request"
 
 
 @blueprint.before_request
 def _authenticate() -> None:
     client()
+
+
+@blueprint.post("/cancel")
+def cancel(name: str, job_id: str) -> tuple[Response, int]:
+    """Cancels a job, in whatever state it is, and answers with its status.
+
+    200 once its container is gone, also where it was over before; 202 if that takes longer than
+    `timeout` milliseconds: on a machine that is out of reach, for instance. Left out, those are the
+    grace and 10 s.
+    """
+    here = services()
+    default_ms = min(1000 * (here.settings.stop_grace_seconds + CANCEL_SECONDS), LONGEST_TIMEOUT_MS)
+    give_up = time.monotonic() + timeout_ms(default_ms) / 1000
+    uid = here.ledger.deployments.get(name).uid
+    here.publish(here.ledger.jobs.cancel(uid, job_id, Reason.CANCELLED, DETAIL))
+    while not (gone := _gone(view := here.ledger.jobs.view(uid, job_id))):
+        if time.monotonic() >= give_up:
+            break
+        time.sleep(POLL_SECONDS)  # its replica ends on another machine
+    return jsonify(status_out(view)), 200 if gone else 202
+
+
+@blueprint.post("/retry")
+def retry(name: str, job_id: str) -> Response:
+    """Makes a new job of the request of one that is over. Answers as a submit does.
+
+    404 for an unknown job, 409 for one that is not over, 410 if its request is no longer kept.
+    """
+    here = services()
+    deployment = here.ledger.deployments.get(name)
+    job = here.ledger.jobs.get(deployment.uid, job_id)
+    if not job.state.final:
+        raise Conflict(f"job {job_id!r} is {job.state}: only one that is over can be retried")
+    here.memory.check_room()
+    new_id = str(uuid.uuid4())
+    try:
+        upload = _copied(job, new_id)
+    except NotFound:
+        message = f"the request was kept until {rfc3339(job.result_expires_at)}"
+        return errors.answer("result_expired", message, 410)
+    return _accepted_again(deployment, job, new_id, upload)
 
 
 @blueprint.get("/logs")
@@ -45,3 +101,37 @@ def _kept(job: Job) -> Response:
     response.headers["Content-Length"] = str(job.log_size or 0)
     response.headers["X-Log-Truncated"] = str(job.log_cut).lower()
     return response
+
+
+def _gone(view: JobView) -> bool:
+    return view.job.state.final and view.job.teardown is None
+
+
+def _copied(job: Job, new_id: str) -> Upload:
+    """The request of a job as an upload for a new one. Raises NotFound."""
+    payloads = services().ledger.payloads
+    raw, body = payloads.read(job.payload)
+    head = RequestHead.from_bytes(raw)
+    headers = [pair for pair in head.headers if pair[0] != "X-Inference-Id"]
+    headers.append(("X-Inference-Id", new_id))
+    upload = payloads.upload(replace(head, headers=headers).to_bytes())
+    for chunk in body:
+        upload.write(chunk)
+    return upload
+
+
+def _accepted_again(
+    deployment: DeploymentRecord, job: Job, new_id: str, upload: Upload
+) -> Response:
+    here = services()
+    submission = Submission(
+        method=job.method,
+        target=job.target,
+        digest=job.digest,
+        prefer=job.prefer,
+        queue_limit=here.settings.queue_limit,
+        record_retention_seconds=here.settings.record_retention_seconds,
+        result_retention_seconds=here.settings.result_retention_seconds,
+    )
+    here.publish(here.ledger.jobs.accept(deployment, new_id, submission, upload).hints)
+    return acceptance(deployment.name, new_id, job.prefer == "respond-async-proxy")

@@ -1,10 +1,13 @@
 """/health and /ready: for whoever keeps this process alive, and for whoever sends it work."""
 
+from collections.abc import Iterator
+
 import redis
 from flask import Blueprint, Response, jsonify
 
 from app.api.services import services
 from app.domain.errors import ServiceUnavailable
+from app.ledger.nodes import SILENT_SECONDS, NodeView
 
 blueprint = Blueprint("probes", __name__)
 
@@ -19,11 +22,27 @@ def health() -> Response:
 def ready() -> Response:
     """`ok`, or `degraded` and what is missing: jobs are accepted, but may have to wait.
 
-    503 only without Redis: then nothing can be accepted.
+    `notes` say what works and could be better. 503 only without Redis: then nothing can be
+    accepted.
     """
+    ledger = services().ledger
     try:
-        workers = services().ledger.nodes.alive()
+        nodes, reports = ledger.nodes.all(), ledger.recovery.waiting_for()
     except redis.RedisError as error:
         raise ServiceUnavailable("Redis does not answer") from error
-    missing = [] if workers else ["no worker is alive: jobs wait"]
-    return jsonify(status="degraded" if missing else "ok", missing=missing)
+    missing = [*_missing(nodes), *(f"node {node} has not reported yet" for node in reports)]
+    notes = [f"node {node.id}: {note}" for node in nodes for note in node.info.get("notes", [])]
+    return jsonify(status="degraded" if missing else "ok", missing=missing, notes=notes)
+
+
+def _missing(nodes: list[NodeView]) -> Iterator[str]:
+    alive = [node for node in nodes if node.silent_seconds <= SILENT_SECONDS]
+    if not alive:
+        yield "no worker is alive: jobs wait"
+    for node in alive:
+        for problem in node.info.get("problems", []):
+            yield f"node {node.id} takes no jobs: {problem}"
+    for node in nodes:
+        if node not in alive and (node.attempts or node.strays):
+            held = node.attempts + node.strays
+            yield f"node {node.id} is silent for {node.silent_seconds:.0f} s: {held} slots wait"

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.datastructures import Headers
 
-from app.api import errors
+from app.api import errors, schemas
 from app.api.data_plane import inference_id
 from app.api.schemas import rfc3339
 from app.api.services import access, known, services
@@ -18,13 +18,6 @@ from app.domain.transport import ResponseHead, parse_response_head
 blueprint = Blueprint("results", __name__)
 logger = logging.getLogger(__name__)
 
-# The contract's words for a client that knows no other; SDKs raise on any other word.
-_STATUS = {
-    State.QUEUED: "Queue",
-    State.DISPATCHED: "Queue",
-    State.STARTING: "Queue",
-    State.RUNNING: "Inference",
-}
 _FAILURES: dict[State, tuple[str, int]] = {
     State.FAILED: ("job_failed", 502),
     State.TIMED_OUT: ("deadline_exceeded", 504),
@@ -46,7 +39,7 @@ class Verbatim(Response):
 @blueprint.get("/status/<name>")
 def status(name: str) -> Response:
     """Where a job stands."""
-    return jsonify(_status_out(_view(name)))
+    return jsonify(schemas.status_out(_view(name)))
 
 
 @blueprint.get("/result/<name>")
@@ -68,31 +61,6 @@ def _view(name: str) -> JobView:
     if job_id is None:
         raise InvalidRequest("the header X-Inference-Id is missing: it names the job")
     return services().ledger.jobs.view(known(deployment, name).uid, job_id)
-
-
-def _status_out(view: JobView) -> dict[str, Any]:
-    job = view.job
-    failed = job.state.final and job.state is not State.SUCCEEDED
-    return {
-        "Id": job.id,
-        "Status": _STATUS.get(job.state, "Completed"),
-        "Error": job.detail if failed else None,
-        "State": job.state,
-        "Reason": job.reason,
-        "ExitCode": job.exit_code,
-        "OOMKilled": job.oom_killed,
-        "QueuePosition": view.position,
-        "Attempt": job.attempt,
-        "Replica": job.replica,
-        "Node": job.node,
-        "CreatedAt": rfc3339(job.created_at),
-        "StartedAt": rfc3339(job.started_at),
-        "FinishedAt": rfc3339(job.finished_at),
-        "DeadlineAt": rfc3339(job.deadline_at),
-        "ResponseStatus": job.response_status,
-        "ResultExpiresAt": rfc3339(job.result_expires_at),
-        "Timeline": [{"Event": e.event, "At": rfc3339(e.at)} for e in view.timeline],
-    }
 
 
 def _result(job: Job) -> Response:

@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from app.domain.deployment import Container, Deployment, Names
 from app.domain.errors import InvalidRequest
+from app.domain.job import EarlierAttempt, JobView, State, TimelineEntry
 from app.ledger.deployments import DeploymentRecord
 
 _LONGEST_SHOWN = 80
@@ -29,8 +30,17 @@ _ALLOWED = {
     "model_attributes_type": "must be an object",
     "tuple_type": "must be a list",
     "literal_error": "must be {expected}",
+    "enum": "must be {expected}",
     "union_tag_invalid": "must have one of these types: {expected_tags}",
     "union_tag_not_found": "must have a type: scratch, memory, secret or shared",
+}
+
+# The contract's words for a client that knows no other; SDKs raise on any other word.
+_STATUS = {
+    State.QUEUED: "Queue",
+    State.DISPATCHED: "Queue",
+    State.STARTING: "Queue",
+    State.RUNNING: "Inference",
 }
 
 
@@ -59,6 +69,7 @@ def deployment_out(record: DeploymentRecord, public_url: str) -> dict[str, Any]:
         "container_registry_settings": spec.container_registry_settings.model_dump(),
         "scaling": spec.scaling.model_dump(),
         "startup_seconds": spec.startup_seconds,
+        "retry_policy": spec.retry_policy and spec.retry_policy.model_dump(mode="json"),
         "endpoint_base_url": f"{public_url}/{spec.name}",
         "created_at": rfc3339(record.created_at),
         "created_by_user_id": record.created_by,
@@ -72,6 +83,49 @@ def summary_out(record: DeploymentRecord) -> dict[str, Any]:
         "created_at": rfc3339(record.created_at),
         "created_by_user_id": record.created_by,
         "compute": record.spec.compute.model_dump(),
+    }
+
+
+def status_out(view: JobView) -> dict[str, Any]:
+    """A job as its status says it: the contract's words first, then ours."""
+    job = view.job
+    failed = job.state.final and job.state is not State.SUCCEEDED
+    return {
+        "Id": job.id,
+        "Status": _STATUS.get(job.state, "Completed"),
+        "Error": job.detail if failed else None,
+        "State": job.state,
+        "Reason": job.reason,
+        "ExitCode": job.exit_code,
+        "OOMKilled": job.oom_killed,
+        "QueuePosition": view.position,
+        "Attempt": job.attempt,
+        "Replica": job.replica,
+        "Node": job.node,
+        "CreatedAt": rfc3339(job.created_at),
+        "StartedAt": rfc3339(job.started_at),
+        "FinishedAt": rfc3339(job.finished_at),
+        "DeadlineAt": rfc3339(job.deadline_at),
+        "ResponseStatus": job.response_status,
+        "ResultExpiresAt": rfc3339(job.result_expires_at),
+        "EarlierAttempts": [_attempt_out(attempt) for attempt in view.earlier],
+        "Timeline": [_entry_out(entry) for entry in view.timeline],
+    }
+
+
+def _entry_out(entry: TimelineEntry) -> dict[str, Any]:
+    members = {"Event": entry.event, "At": rfc3339(entry.at)}
+    return members | ({"Detail": entry.detail} if entry.detail else {})
+
+
+def _attempt_out(attempt: EarlierAttempt) -> dict[str, Any]:
+    return {
+        "Attempt": attempt.attempt,
+        "Node": attempt.node,
+        "Reason": attempt.reason,
+        "Detail": attempt.detail,
+        "StartedAt": rfc3339(attempt.started_at),
+        "EndedAt": rfc3339(attempt.ended_at),
     }
 
 

@@ -11,6 +11,7 @@ from app.domain.errors import NotFound, Unauthorized
 from app.ledger import Ledger
 from app.ledger.deployments import DeploymentRecord
 from app.ledger.guesses import Guess
+from app.ledger.memory import Memory
 from app.settings import Settings
 
 _KEY = "onejob"
@@ -22,6 +23,7 @@ class Services:
 
     settings: Settings
     ledger: Ledger
+    memory: Memory
     publish: Publish
     tokens: Tokens
     compute: dict[str, ComputeResource]  # of the operator's file; workers tell of more

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from app.domain import image
+from app.domain.retries import RetryPolicy
 
 LONGEST_SECONDS = 315_360_000  # ten years: no wait is longer
 COMMAND_BYTES = 128 * 1024  # entrypoint and command together
@@ -278,6 +279,7 @@ class Deployment(Member):
     container_registry_settings: RegistrySettings = RegistrySettings()
     scaling: Scaling
     startup_seconds: Annotated[Whole, Field(ge=1, le=604_800)] | None = None
+    retry_policy: RetryPolicy | None = None
 
     @field_validator("containers", mode="before")
     @classmethod

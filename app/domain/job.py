@@ -7,18 +7,26 @@
     └──────────┘            │           ├─────► timed_out
   refused at the claim      └───────────┴─────► cancelled
 
-Who moves a job on, state by state:
+An attempt of a starting or running job can be followed by another one: then the job is queued
+again, at the front.
 
-- queued: the script that frees a slot or accepts a job admits it; its TTL expires it.
+Who moves a job on, state by state ("the sweep" is every worker's):
+
+- queued: the script that frees a slot or accepts a job admits it; the sweep goes on with an
+  admission that stopped at its bound; its TTL expires it, through the sweep.
 - dispatched: a worker claims it; the sweep publishes a lost hint again; its TTL expires it.
-- starting, running: the worker that holds the lease; when that lapses, any worker of the node.
-- a final state is reached once and never left.
+- starting, running: the worker that holds the lease; when that lapses, any worker of the node, by
+  the sweep's hint; when the node has been silent for the node timeout, the sweep of another one.
+  The usher ends the replica at its deadline, whoever else is there.
+- a final state is reached once and never left. Its slot is freed once its container is gone: by
+  the same workers; for a lost node by the sweep, when the replica's deadline has passed.
 """
 
 import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 
@@ -71,6 +79,21 @@ class Reason(StrEnum):
     ENGINE_LOST = "engine_lost"
 
 
+# What a deployment's retry policy may name: ends that another attempt may not come to.
+RETRIABLE: Final = tuple(
+    reason
+    for reason in Reason
+    if reason
+    not in (
+        Reason.EXIT_0,
+        Reason.QUEUE_TTL,
+        Reason.CANCELLED,
+        Reason.PURGED,
+        Reason.DEPLOYMENT_DELETED,
+    )
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A job's record. Instants are UTC; an unset member is None."""
@@ -102,6 +125,7 @@ class Job:
     replica: str | None = None  # the container's name
     teardown: str | None = None  # the node whose container still has to go
     cancel: Reason | None = None  # asked for, not yet carried out
+    abandoned: Reason | None = None  # why another attempt follows once its container is gone
     reason: Reason | None = None
     detail: str | None = None
     exit_code: int | None = None
@@ -120,6 +144,20 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierAttempt:
+    """An attempt that was followed by another one, and what it came to."""
+
+    attempt: int
+    node: str | None
+    reason: Reason
+    detail: str
+    claimed_at: datetime | None
+    started_at: datetime | None
+    sent_at: datetime | None
+    ended_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class TimelineEntry:
     """One thing that happened to a job."""
 
@@ -135,6 +173,7 @@ class JobView:
     job: Job
     position: int | None  # in its deployment's queue, 1 = next; None once it left it
     timeline: list[TimelineEntry]
+    earlier: list[EarlierAttempt]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ class Ending:
     response_failure: str | None = None  # closed, truncated, malformed, too_large, io
     stopping: Stopping | None = None  # why the usher began to end the job
     answered: bool = False  # something answered the health check at least once
-    exit_code: int | None = None
+    exit_code: int | None = None  # neither this nor a signal: nobody knows how it ended
     signal: int | None = None
     oom_kills: int = 0
     memory_peak: int | None = None  # bytes
@@ -59,6 +59,9 @@ def judge(ending: Ending, bounds: Bounds) -> Outcome:
         return _stopped(ending, bounds)
     if ending.oom_kills > 0 and _exit_status(ending) != 0:
         return _failed(Reason.OOM_KILLED, _oom_sentence(ending, bounds), ending)
+    if ending.exit_code is None and ending.signal is None:
+        detail = "the replica went down with its machine or its engine: how it ended is not known"
+        return _failed(Reason.ENGINE_LOST, detail, ending)
     if not ending.sent:
         how = f"the process ended before the request was sent: {_how(ending)}"
         return _failed(Reason.EXITED_BEFORE_REQUEST, how, ending)

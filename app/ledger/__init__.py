@@ -13,6 +13,7 @@ from app.ledger.inference_keys import InferenceKeys
 from app.ledger.jobs import Jobs
 from app.ledger.nodes import Nodes
 from app.ledger.payloads import Payloads
+from app.ledger.recovery import Recovery
 from app.ledger.verbs import Verbs
 
 
@@ -28,17 +29,23 @@ class Ledger:
         self.payloads = Payloads(client, verbs)
         self.keys = InferenceKeys(client, verbs)
         self.nodes = Nodes(client, verbs)
+        self.recovery = Recovery(client, verbs)
 
 
-def connect(url: str, timeout_seconds: float = 5, retries: int = 1) -> redis.Redis:
+def connect(
+    url: str, timeout_seconds: float = 5, retries: int = 1, repeat_timeouts: bool = True
+) -> redis.Redis:
     """A client whose every call is bounded. Raises redis's ConnectionError and TimeoutError.
 
-    Each write may be repeated by the client after a timeout: every verb allows for that.
+    Each write may be repeated by the client after a timeout: every verb allows for that. Where
+    somebody waits for the answer, timeouts are better not repeated.
     """
+    backoff = ExponentialBackoff(cap=0.5, base=0.05)
+    repeated = (redis.ConnectionError, redis.TimeoutError, TimeoutError)
     return redis.Redis.from_url(
         url,
         socket_timeout=timeout_seconds,
-        socket_connect_timeout=min(timeout_seconds, 0.5),
+        socket_connect_timeout=min(timeout_seconds, 0.4),
         health_check_interval=30,
-        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries),
+        retry=Retry(backoff, retries, repeated if repeat_timeouts else (redis.ConnectionError,)),
     )

@@ -65,14 +65,17 @@ class Attempts:
         node: str,
         lease_seconds: float,
         compute: Iterable[str] = (),
+        only_own: bool = False,
     ) -> Claimed:
         """Claims a dispatched job, or takes over this node's attempt if its lease has lapsed.
 
         `compute` names the node's compute resources: a job of another one stays for others.
-        Without any, the node takes what comes.
+        Without any, the node takes what comes. With `only_own` nothing new is claimed.
         """
         args = (uid, job_id, node, lease_seconds, secrets.token_hex(8))
-        verdict, flat, *record = self._verbs("claim", *args, *compute)
+        verdict, flat, *record = (
+            (b"not_dispatched", ()) if only_own else self._verbs("claim", *args, *compute)
+        )
         hints = records.admitted(uid, flat)
         if verdict == b"not_dispatched":
             _, *record = self._verbs("take_over", *args)
@@ -125,12 +128,23 @@ class Attempts:
         """Frees the slot of a final job whose container and spool are gone. Raises Stale."""
         return self._freeing("release", grip)
 
-    def requeue(self, grip: Grip, detail: str) -> list[Hint]:
-        """Queues the job again, next attempt: its request provably was not sent. Raises Stale.
+    def abandon(self, grip: Grip, reason: Reason, detail: str, counts: bool = True) -> None:
+        """Gives the attempt up: once its container is gone, `requeue`. Raises Stale.
+
+        One that does not count is made again under the same number.
+        """
+        answer = self._verbs(
+            "abandon", grip.uid, grip.id, *_numbers(grip), reason, detail, int(counts)
+        )
+        if answer != b"done":
+            raise Stale(grip.ref)
+
+    def requeue(self, grip: Grip) -> list[Hint]:
+        """Queues the job again whose attempt was abandoned and is gone. Raises Stale.
 
         A job whose cancel was asked for is cancelled instead.
         """
-        return self._freeing("requeue", grip, detail)
+        return self._freeing("requeue", grip)
 
     def renew(self, node: str, lease_seconds: float, grips: Sequence[Grip]) -> list[str]:
         """Renews leases: `held`, `lost` or the reason of a cancel, for each, in order."""
@@ -154,8 +168,8 @@ class Attempts:
         raw: Any = self._client.zrange(keys.leases(node), 0, -1)
         return [records.text(ref) for ref in raw]
 
-    def _freeing(self, verb: str, grip: Grip, *args: str) -> list[Hint]:
-        verdict, flat = self._verbs(verb, grip.uid, grip.id, *_numbers(grip), *args)
+    def _freeing(self, verb: str, grip: Grip) -> list[Hint]:
+        verdict, flat = self._verbs(verb, grip.uid, grip.id, *_numbers(grip))
         if verdict == b"stale":
             raise Stale(grip.ref)
         return records.admitted(grip.uid, flat)

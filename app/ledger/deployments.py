@@ -11,6 +11,7 @@ import redis
 
 from app.domain.deployment import Deployment
 from app.domain.errors import Conflict, NotFound
+from app.domain.job import Hint
 from app.ledger import keys, records
 from app.ledger.verbs import Verbs
 
@@ -83,6 +84,22 @@ class Deployments:
     def terminate(self, name: str) -> DeploymentRecord:
         """Begins the deletion: nothing more is accepted or started. Raises NotFound."""
         return _found(self._verbs("terminate_deployment", self.get(name).uid), name)
+
+    def pause(self, uid: str) -> None:
+        """What waits goes on waiting, what runs goes on running. Raises NotFound, Conflict."""
+        self._set_paused(uid, "paused")
+
+    def resume(self, uid: str) -> Sequence[Hint]:
+        """Goes on; returns the hints of the jobs that got a slot. Raises NotFound, Conflict."""
+        return self._set_paused(uid, "running")
+
+    def _set_paused(self, uid: str, state: DeploymentState) -> Sequence[Hint]:
+        verdict, flat = self._verbs("set_paused", uid, state)
+        if verdict == b"missing":
+            raise NotFound("the deployment is gone")
+        if verdict == b"terminating":
+            raise Conflict("the deployment is being deleted")
+        return records.admitted(uid, flat)
 
     def shrink(self, uid: str) -> Literal["gone", "more", "busy"]:
         """One bounded step of a deletion: call again at once on `more`, later on `busy`."""

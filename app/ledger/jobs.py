@@ -82,9 +82,12 @@ class Jobs:
             pipe.hgetall(keys.job(uid, job_id))
             pipe.zrank(keys.queue(uid), job_id)
             pipe.lrange(keys.timeline(uid, job_id), 0, -1)
-            raw, rank, timeline = pipe.execute()
+            pipe.lrange(keys.attempts(uid, job_id), 0, -1)
+            raw, rank, timeline, earlier = pipe.execute()
         position = None if rank is None else rank + 1
-        return JobView(_job(raw, job_id), position, records.timeline(timeline))
+        return JobView(
+            _job(raw, job_id), position, records.timeline(timeline), records.earlier(earlier)
+        )
 
     def cancel(self, uid: str, job_id: str, reason: Reason, detail: str) -> list[Hint]:
         """Cancels a job that has no container, flags one that may have; NotFound if unknown."""
@@ -92,6 +95,18 @@ class Jobs:
         if verdict == b"missing":
             raise NotFound(f"no job {job_id!r}")
         return records.admitted(uid, flat)
+
+    def purge(self, uid: str, limit: int = 500) -> list[Hint]:
+        """Cancels every job that waits at this moment. Returns the hints of those that got a slot.
+
+        What is accepted meanwhile is not meant, so that it comes to an end.
+        """
+        hints, last, cursor = list[Hint](), "", ""
+        while cursor != "0":
+            raw_last, raw_cursor, flat = self._verbs("purge", uid, limit, last, cursor)
+            last, cursor = records.text(raw_last), records.text(raw_cursor)
+            hints += records.admitted(uid, flat)
+        return hints
 
     def expire(self, uid: str, job_id: str) -> list[Hint]:
         """Ends one waiting job if its TTL ran out."""

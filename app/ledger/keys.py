@@ -15,23 +15,30 @@ _TEMPLATES: Final = {
     "specs": "deployment:%s:specs",  # hash: version → spec (JSON)
     "queue": "deployment:%s:queue",  # zset of waiting job ids by the order of acceptance
     "slots": "deployment:%s:slots",  # set of job ids that hold a slot
+    "strays": "deployment:%s:strays",  # set of id#attempt: see lib/25-stray.lua
     "jobs": "deployment:%s:jobs",  # zset of all its job ids by the order of acceptance
     # jobs
     "job": "job:%s:%s",  # hash of one job, by uid and id
     "timeline": "job:%s:%s:timeline",  # list of {event, at, detail} (JSON)
+    "attempts": "job:%s:%s:attempts",  # list of the attempts that were followed by another (JSON)
     "payload": "payload:%s",  # hash: head, chunks (number), 0, 1, … of a request or response
     # what is due: zsets of refs by instant (seconds since the epoch, Redis's clock)
     "ttl": "due:ttl",  # waiting jobs by the end of their TTL
-    "deadlines": "due:deadlines",  # running attempts by their deadline
+    "deadlines": "due:deadlines",  # started attempts by the latest end of their deadline
     "retention": "due:retention",  # final jobs by the end of their record
     "dispatched": "due:hints:%s",  # dispatched, unclaimed jobs of a compute by their next hint
     "admissions": "due:admit",  # set of uids of deployments whose admission stopped at its bound
     "terminating": "due:terminating",  # set of uids of deployments that are being deleted
+    "due_strays": "due:strays",  # strays (node/uid/id#attempt) by the end of their deadline
     # nodes
     "nodes": "nodes",  # zset: node id by the last sign of life
     "node": "node:%s",  # hash of one node
     "leases": "node:%s:leases",  # zset of refs the node supervises or tears down, by lease end
+    "node_strays": "node:%s:strays",  # set of uid/id#attempt that it may still run
     "nothing": "nothing",  # never there
+    # the ledger itself
+    "ledger": "ledger",  # hash: id (random, made once), epoch (counts the recoveries)
+    "recovering": "recovering",  # set of the nodes that have not reported since a recovery
     # access
     "inference_keys": "inference_keys",  # hash: key id → JSON of name and hash
 }
@@ -77,9 +84,34 @@ def timeline(uid: str, job_id: str) -> str:
     return _key("timeline", uid, job_id)
 
 
+def attempts(uid: str, job_id: str) -> str:
+    """List of one job's earlier attempts."""
+    return _key("attempts", uid, job_id)
+
+
 def payload(token: str) -> str:
     """Hash of the head and the chunks of a request or response."""
     return _key("payload", token)
+
+
+def ttl() -> str:
+    """Sorted set of waiting jobs by the end of their TTL."""
+    return _key("ttl")
+
+
+def retention() -> str:
+    """Sorted set of final jobs by the end of their record."""
+    return _key("retention")
+
+
+def due_strays() -> str:
+    """Sorted set of strays by the end of their deadline."""
+    return _key("due_strays")
+
+
+def dispatched(compute: str) -> str:
+    """Sorted set of one compute resource's unclaimed jobs by their next hint."""
+    return _key("dispatched", compute)
 
 
 def terminating() -> str:
@@ -100,6 +132,16 @@ def node(node_id: str) -> str:
 def leases(node_id: str) -> str:
     """Sorted set of the refs that a node supervises, by the end of the lease."""
     return _key("leases", node_id)
+
+
+def node_strays(node_id: str) -> str:
+    """Set of the attempts that a lost node may still run."""
+    return _key("node_strays", node_id)
+
+
+def recovering() -> str:
+    """Set of the nodes that have not reported since a recovery."""
+    return _key("recovering")
 
 
 def inference_keys() -> str:

@@ -1,36 +1,76 @@
-"""Nodes: the machines that run replicas, and what they offer."""
+"""Nodes: the machines that run replicas, what they offer, and what follows if one is lost."""
 
 import json
+import re
+from dataclasses import dataclass
 from typing import Any
 
 import redis
 
 from app.domain.compute import ComputeResource
+from app.domain.errors import Conflict, NotFound
+from app.domain.job import Hint
 from app.ledger import keys, records
 from app.ledger.verbs import Verbs
 
+SILENT_SECONDS = 15.0  # a node that was not heard of for longer offers nothing
+_STRAY = re.compile(r"([^/]+)/(.+)#([0-9]+)")
+
+
+class NodeTaken(Exception):
+    """Another machine gave a sign of life under this node's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """A replica that a lost node may still run."""
+
+    uid: str
+    id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """A node as an operator sees it."""
+
+    id: str
+    silent_seconds: float  # since its last sign of life
+    attempts: int  # that it supervises or tears down
+    strays: int  # slots that wait for it
+    info: dict[str, Any]
+
 
 class Nodes:
-    """All nodes that ever announced themselves."""
+    """All nodes that announced themselves and were not forgotten."""
 
-    def __init__(self, client: redis.Redis, verbs: Verbs, silent_seconds: float = 15) -> None:
+    def __init__(
+        self, client: redis.Redis, verbs: Verbs, silent_seconds: float = SILENT_SECONDS
+    ) -> None:
         self._client = client
         self._verbs = verbs
         self._silent_seconds = silent_seconds
 
-    def announce(self, node: str, info: dict[str, Any]) -> None:
-        """A node's sign of life, with what it offers (`compute`: name → resource)."""
-        self._verbs("announce", node, json.dumps(info))
+    def announce(self, node: str, info: dict[str, Any], identity: str = "") -> None:
+        """A node's sign of life, with what it offers (`compute`: name → resource).
+
+        `identity` is its machine's and its engine's: two of them can't have one id. Raises
+        NodeTaken.
+        """
+        answer = self._verbs("announce", node, json.dumps(info), identity, self._silent_seconds)
+        if answer == b"taken":
+            raise NodeTaken(_taken(node))
+
+    def check(self, node: str, identity: str) -> None:
+        """Raises NodeTaken where `announce` would. Changes nothing."""
+        known: Any = self._client.hget(keys.node(node), "identity")
+        silent = [view.silent_seconds for view in self.all() if view.id == node]
+        if known not in (None, identity.encode()) and min(silent, default=1e9) < SILENT_SECONDS:
+            raise NodeTaken(_taken(node))
 
     def alive(self) -> list[dict[str, Any]]:
         """What the nodes offer that gave a sign of life lately, by Redis's clock."""
-        clock: Any = self._client.time()
-        since = clock[0] - self._silent_seconds
-        names: Any = self._client.zrangebyscore(keys.nodes(), since, "+inf")
-        with self._client.pipeline(transaction=False) as pipe:
-            for name in names:
-                pipe.hget(keys.node(records.text(name)), "info")
-            return [json.loads(value) for value in pipe.execute() if value is not None]
+        return [node.info for node in self.all() if node.silent_seconds <= self._silent_seconds]
 
     def compute(self) -> dict[str, ComputeResource]:
         """The compute resources of the nodes that are alive, by name."""
@@ -39,3 +79,77 @@ class Nodes:
             for info in self.alive()
             for name, resource in info.get("compute", {}).items()
         }
+
+    def all(self) -> list[NodeView]:
+        """Every node, the one heard of last first."""
+        clock: Any = self._client.time()
+        signs: Any = self._client.zrange(keys.nodes(), 0, -1, desc=True, withscores=True)
+        with self._client.pipeline(transaction=False) as pipe:
+            for raw, _ in signs:
+                node = records.text(raw)
+                pipe.hget(keys.node(node), "info")
+                pipe.zcard(keys.leases(node))
+                pipe.scard(keys.node_strays(node))
+            answers = pipe.execute()
+        now = clock[0] + clock[1] / 1e6
+        return [
+            NodeView(records.text(raw), now - seen, leases, strays, json.loads(info or b"{}"))
+            for (raw, seen), info, leases, strays in zip(
+                signs, answers[::3], answers[1::3], answers[2::3], strict=True
+            )
+        ]
+
+    # -- nodes that are lost -------------------------------------------------------------------
+
+    def lose(
+        self, node: str, timeout_seconds: float, grace_seconds: float, free_slots: bool
+    ) -> tuple[bool, list[Hint]]:
+        """Ends a bounded part of what a node held, if it has been silent for that long.
+
+        Says whether there may be more, and who got a slot. Slots that the node's replicas may
+        still need stay taken, unless `free_slots`.
+        """
+        slots = "freed" if free_slots else "kept"
+        more, flat = self._verbs("lose_node", node, timeout_seconds, grace_seconds, slots, 100)
+        return bool(more), records.hints(flat)
+
+    def free_strays(self) -> tuple[bool, list[Hint]]:
+        """Frees slots of strays whose deadline has passed; says whether there may be more."""
+        more, flat = self._verbs("free_strays", 100)
+        return bool(more), records.hints(flat)
+
+    def strays(self, node: str) -> list[Stray]:
+        """The replicas that a node may still run though their jobs were taken from it."""
+        raw: Any = self._client.smembers(keys.node_strays(node))
+        found = (_STRAY.fullmatch(records.text(ref)) for ref in raw)
+        return [Stray(m[1], m[2], int(m[3])) for m in found if m]
+
+    def drop_stray(self, node: str, stray: Stray, found: str) -> list[Hint]:
+        """Frees the slot of a stray that is gone for certain. `found` goes into the timeline."""
+        flat = self._verbs("drop_stray", node, stray.uid, stray.id, stray.attempt, found)
+        return records.admitted(stray.uid, flat)
+
+    def forget(self, node: str) -> list[Hint]:
+        """Forgets a node that runs nothing, as its operator says, and frees the slots it kept.
+
+        What it holds must have been lost before: see `lose`. Raises NotFound; Conflict if it is
+        alive, or holds attempts still.
+        """
+        if self._client.zscore(keys.nodes(), node) is None:
+            raise NotFound(f"no node {node!r}")
+        verdict, hints = b"more", list[Hint]()
+        while verdict == b"more":
+            verdict, flat = self._verbs("forget_node", node, self._silent_seconds, 100)
+            hints += records.hints(flat)
+        if verdict == b"alive":
+            raise Conflict(
+                f"node {node!r} gave a sign of life less than "
+                f"{self._silent_seconds:g} s ago: stop its workers first"
+            )
+        if verdict == b"holds":
+            raise Conflict(f"node {node!r} still holds attempts")
+        return hints
+
+
+def _taken(node: str) -> str:
+    return f"another machine that is alive has the node id {node}: was this spool root copied?"

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from app.domain.job import Hint, Job, Reason, State, TimelineEntry
+from app.domain.job import EarlierAttempt, Hint, Job, Reason, State, TimelineEntry
 
 _INSTANTS = (
     "created_at",
@@ -77,6 +77,7 @@ def job(raw: Mapping[bytes, bytes]) -> Job:
         prefer=values.get("prefer") or None,
         reason=Reason(values["reason"]) if "reason" in values else None,
         cancel=Reason(values["cancel"]) if "cancel" in values else None,
+        abandoned=Reason(values["abandoned"]) if "abandoned" in values else None,
         oom_killed=values.get("oom_killed") == "1",
         log_cut=values.get("log_cut") == "1",
         **members,
@@ -87,6 +88,25 @@ def timeline(raw: Sequence[bytes]) -> list[TimelineEntry]:
     """A job's timeline from its list."""
     entries = (json.loads(text(entry)) for entry in raw)
     return [TimelineEntry(e["event"], instant(e["at"]), e.get("detail")) for e in entries]
+
+
+def earlier(raw: Sequence[bytes]) -> list[EarlierAttempt]:
+    """A job's earlier attempts from their list."""
+    return [_earlier(json.loads(text(entry))) for entry in raw]
+
+
+def _earlier(entry: Mapping[str, str]) -> EarlierAttempt:
+    at = {name: instant(entry[name]) for name in entry if name.endswith("_at")}
+    return EarlierAttempt(
+        attempt=int(entry["attempt"]),
+        node=entry.get("node"),
+        reason=Reason(entry["reason"]),
+        detail=entry["detail"],
+        claimed_at=at.get("claimed_at"),
+        started_at=at.get("started_at"),
+        sent_at=at.get("sent_at"),
+        ended_at=at["ended_at"],
+    )
 
 
 def hints(flat: Sequence[bytes]) -> list[Hint]:

@@ -54,6 +54,7 @@ def test_what_is_made_comes_back_whole(api: Faces) -> None:
             "deadline_seconds": 60,
         },
         "startup_seconds": None,
+        "retry_policy": None,
         "endpoint_base_url": f"http://127.0.0.1:{api.port}/hello",
         "created_by_user_id": "tests",
     }
@@ -231,7 +232,7 @@ def test_what_waits_is_cancelled_and_what_runs_is_asked_to_end(
         worker.cancel(grip)
         assert delete.result(20).json["status"] == "deleted"
     keys: Any = ledger.client.keys("onejob:*")
-    assert [key for key in keys if b"leases" not in key] == [b"onejob:inference_keys"]
+    assert [key for key in keys if b"node" not in key] == [b"onejob:inference_keys"]
 
 
 def test_a_deletion_waits_as_long_as_it_is_told(

@@ -115,7 +115,7 @@ def test_without_redis_it_is_503_soon(without_redis: Faces, body: bytes) -> None
     api = without_redis
     began = time.monotonic()
     answer = api.data("POST", "/hello/x", [("X-Inference-Id", "one")], body)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 1
     assert is_error(answer, 503, "service_unavailable")
     assert int(answer["Retry-After"]) >= 1
 
@@ -150,4 +150,66 @@ def test_ready_says_what_is_missing(api: Faces, ledger: Ledger) -> None:
     assert answer.json["status"] == "degraded"
     assert "no worker" in answer.json["missing"][0]
     ledger.nodes.announce("a", {"compute": {}})
-    assert call(api.port, "GET", "/ready").json == {"status": "ok", "missing": []}
+    assert call(api.port, "GET", "/ready").json == {
+        "status": "ok",
+        "missing": [],
+        "notes": [],
+    }
+
+
+def test_ready_says_which_machines_take_no_jobs_and_which_are_silent(
+    api: Faces, ledger: Ledger, hello: str, worker: PlayedWorker
+) -> None:
+    ledger.nodes.announce("bad", {"compute": {}, "problems": ["the engine does not answer"]})
+    ledger.nodes.announce("good", {"compute": {}, "notes": ["live-restore is off"]})
+    worker.run(hello, api.submit(hello))
+    ledger.client.zadd("onejob:nodes", {"played": 1})
+    ledger.client.sadd("onejob:recovering", "away")
+    answer = call(api.port, "GET", "/ready")
+    assert (answer.status, answer.json["status"]) == (200, "degraded")
+    text = "\n".join(answer.json["missing"])
+    assert "node bad takes no jobs: the engine does not answer" in text
+    assert "node played is silent" in text
+    assert "1 slots wait" in text
+    assert "node away has not reported" in text
+    assert answer.json["notes"] == ["node good: live-restore is off"]
+
+
+def test_a_compute_resource_is_available_where_a_machine_takes_jobs(
+    api: Faces, ledger: Ledger
+) -> None:
+    cpu = {"cpus": 2, "memory_mb": 4096}
+    ledger.nodes.announce("a", {"compute": {"big": cpu}, "problems": ["disk full"]})
+    ledger.nodes.announce("b", {"compute": {"small": cpu}})
+    answer = api.control("GET", "/serverless-compute-resources")
+    assert (answer.status, answer.json) == (
+        200,
+        [
+            {"name": "big", "size": 1, "is_available": False},
+            {"name": "cpu", "size": 1, "is_available": False},  # of the API's own file
+            {"name": "small", "size": 1, "is_available": True},
+        ],
+    )
+    assert api.data("GET", "/v1/serverless-compute-resources").status == 401
+
+
+def test_above_the_soft_limit_nothing_new_is_taken_and_what_was_is_served(
+    api: Faces, hello: str, ledger: Ledger, worker: PlayedWorker
+) -> None:
+    job_id = api.submit(hello)
+    used = int(ledger.client.info("memory")["used_memory"])  # type: ignore[index]
+    ledger.client.config_set("maxmemory", used + used // 10)  # 91 % are used
+    try:
+        give_up = time.monotonic() + 10
+        while (answer := api.data("POST", f"/{hello}", body=b"x")).status == 202:
+            assert time.monotonic() < give_up  # each process looks twice a second
+        assert is_error(answer, 503, "service_unavailable")
+        assert "full" in answer.json["message"]
+        assert int(answer["Retry-After"]) >= 1
+        assert call(api.port, "POST", f"/{hello}", [], b"x").status == 401
+        worker.respond(hello, job_id, OK, b"done")
+        assert api.result(hello, job_id).body == b"done"
+    finally:
+        ledger.client.config_set("maxmemory", "0")
+    while api.data("POST", f"/{hello}", body=b"x").status == 503:
+        assert time.monotonic() < give_up + 10

@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from workers.engine import (
+    DEADLINE_LABEL,
     NODE_LABEL,
     Container,
     ContainerSpec,
@@ -48,14 +49,28 @@ class Replica:
 
     id: str
     spec: ContainerSpec
+    created_at: datetime
     phase: Phase = Phase.CREATED
     started_at: datetime | None = None
     exit: Exit | None = None
+    finished_at: datetime | None = None
     output: bytes = b""
     volumes: list[str] = field(default_factory=list)
 
+    def listed(self) -> Container:
+        deadline = self.spec.labels.get(DEADLINE_LABEL)
+        return Container(
+            self.id,
+            self.spec.name,
+            self.phase,
+            created_at=self.created_at,
+            deadline_seconds=int(deadline) if deadline else None,
+        )
+
     def seen(self) -> Container:
-        return Container(self.id, self.spec.name, self.phase, self.started_at, self.exit)
+        return Container(
+            self.id, self.spec.name, self.phase, self.started_at, self.exit, self.finished_at
+        )
 
 
 @dataclass(frozen=True)
@@ -104,6 +119,7 @@ class ScriptedEngine:
             replica = self._replicas.get(name)
             if replica is not None and replica.phase is Phase.RUNNING:
                 replica.phase, replica.exit = Phase.EXITED, Exit(code, oom_killed)
+                replica.finished_at = self.now()
                 self._changed.notify_all()
 
     def write(self, name: str, output: bytes) -> None:
@@ -200,12 +216,16 @@ class ScriptedEngine:
         with self._verb("owned"), self._changed:
             replicas = [r for r in self._replicas.values() if r.spec.labels.get(NODE_LABEL) == node]
             # As little as Docker's listing tells.
-            return [Container(r.id, r.spec.name, r.phase) for r in replicas]
+            return [r.listed() for r in replicas]
 
     def logs(self, id: str, limit_bytes: int) -> bytes:
         with self._verb("logs"), self._changed:
             output = self._by_id(id).output
             return output[max(0, len(output) - limit_bytes) :]
+
+    def weaknesses(self) -> list[str]:
+        with self._verb("weaknesses"):
+            return []
 
     def ensure_network(self, name: str) -> None:
         if name == "host":
@@ -248,7 +268,7 @@ class ScriptedEngine:
         empty = [m for m in spec.mounts if m.type == "volume" and not m.source]
         volumes = [f"volume-{number}-{place}" for place in range(len(empty))]
         self.volumes.update(volumes)
-        return Replica(f"{number:064x}", spec, volumes=volumes)
+        return Replica(f"{number:064x}", spec, self.now(), volumes=volumes)
 
     def _run(self, replica: Replica) -> None:
         program = self._program(replica.spec)

@@ -19,6 +19,7 @@ from tests.contracts.worlds import (
     World,
 )
 from workers.engine import (
+    DEADLINE_LABEL,
     NODE_LABEL,
     Container,
     EngineTrouble,
@@ -209,6 +210,14 @@ def test_removing_in_many_threads_at_once_returns_when_it_is_gone(world: World) 
         assert list(threads.map(remove, range(4))) == [None] * 4
 
 
+def test_an_end_has_its_instant(world: World) -> None:
+    world.ended()
+    found = world.found()
+    assert found.started_at is not None
+    assert found.finished_at is not None
+    assert found.started_at <= found.finished_at <= datetime.now(UTC) + timedelta(seconds=1)
+
+
 def test_owned_tells_the_phases_of_a_nodes_own_containers(world: World) -> None:
     world.created(which="created")
     world.running(which="running")
@@ -287,3 +296,16 @@ def test_the_hosts_own_network_is_never_given(world: World) -> None:
 def test_the_engines_own_networks_need_not_be_made(world: World) -> None:
     world.engine.ensure_network("none")
     world.engine.ensure_network("bridge")
+
+
+def test_its_weaknesses_are_said_in_words(world: World) -> None:
+    assert all(isinstance(word, str) for word in world.engine.weaknesses())
+
+
+def test_a_listing_tells_when_each_was_created_and_how_long_it_may_live(world: World) -> None:
+    spec = world.spec()
+    world.engine.create(replace(spec, labels={**spec.labels, DEADLINE_LABEL: "90"}))
+    (listed,) = world.engine.owned(world.node)
+    assert listed.deadline_seconds == 90
+    assert listed.created_at is not None
+    assert abs(datetime.now(UTC) - listed.created_at) < timedelta(seconds=30)

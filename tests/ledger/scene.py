@@ -82,6 +82,12 @@ class Scene:
         self.finish(grip)
         return self.ledger.attempts.release(grip)
 
+    def requeue(self, grip: Grip, counts: bool = True) -> list[Hint]:
+        """The attempt is given up, and its container gone."""
+        attempts = self.ledger.attempts
+        attempts.abandon(grip, Reason.ENGINE_LOST, "no container", counts)
+        return attempts.requeue(grip)
+
     def cancel(self, job_id: str) -> list[Hint]:
         """A client's cancel."""
         return self.ledger.jobs.cancel(self.uid, job_id, Reason.CANCELLED, "on request")
@@ -114,6 +120,11 @@ class Scene:
     def state(self, job_id: str) -> State:
         """A job's state."""
         return self.job(job_id).state
+
+    def holder(self, job_id: str) -> str | None:
+        """The node that holds a job's attempt, or what is left of it."""
+        job = self.job(job_id)
+        return job.teardown if job.state.final else job.node
 
     def raw(self, job_id: str) -> dict[bytes, bytes]:
         """A job's hash."""

@@ -48,7 +48,7 @@ def _costs(ledger: Ledger, waiting: int) -> dict[str, dict[str, int]]:
         "claim": _counted(ledger.client, lambda: scene.claim("dispatched")),
         "finish": _counted(ledger.client, lambda: scene.finish(grips[0])),
         "release": _counted(ledger.client, lambda: ledger.attempts.release(grips[0])),
-        "requeue": _counted(ledger.client, lambda: ledger.attempts.requeue(grips[1], "again")),
+        "requeue": _counted(ledger.client, lambda: scene.requeue(grips[1])),
         "cancel queued": _counted(ledger.client, lambda: scene.cancel("w2")),
         "cancel dispatched": _counted(ledger.client, lambda: scene.cancel("b")),
         "renew": _counted(

@@ -43,7 +43,7 @@ def test_accepted_work_comes_to_its_end(ledger: Ledger) -> None:
         scene.run(done)
         scene.finish(done)
         assert ids(attempts.release(done)) == ["next"]
-        assert ids(attempts.requeue(again, "no container")) == ["again"]
+        assert ids(scene.requeue(again)) == ["again"]
         scene.cancel("cancelled")
         attempts.let_go(cancelled, NODE)
         scene.cancel("unwanted")

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from app.domain.job import Reason, State
 from app.ledger import Ledger
 from app.ledger.attempts import Grip, Stale
-from tests.ledger.scene import Scene, Stuttering, check_places, keys_with
+from tests.ledger.scene import PAST, Scene, Stuttering, check_places, keys_with
 from tests.redis_server import RedisServer
 
 JOBS = [f"j{n}" for n in range(6)]
@@ -44,6 +44,8 @@ class Verbs(RuleBasedStateMachine):
         self.cap = 2
         self.held: dict[str, Grip] = {}
         self.replaced: list[Grip] = []
+        self.fences: dict[tuple[str, int], int] = {}
+        self.strays: dict[str, set[str]] = {}
         self.ended: dict[str, tuple[State, Any]] = {}
 
     # -- the API -----------------------------------------------------------------------------
@@ -81,14 +83,15 @@ class Verbs(RuleBasedStateMachine):
 
     @rule(name=names, compute=computes)
     def claim(self, name: str, compute: str) -> None:
-        slots = len(self.scene.slots())
+        slots = self._taken()
         job = self.scene.claim(name, f"{compute}-node", (compute,)).job
         if job is None:
             return
         assert name not in self.held, "a good lease is respected"
         assert job.compute == compute
         assert slots <= self.cap, "nothing starts above the cap"
-        assert (job.attempt, job.fence) == (job.attempt, 1)
+        assert job.fence > self.fences.get((name, job.attempt), 0), "no fence is given twice"
+        self.fences[name, job.attempt] = job.fence
         self.held[name] = Grip.of(job)
 
     @rule(name=names)
@@ -100,6 +103,7 @@ class Verbs(RuleBasedStateMachine):
         self.scene.lapse(name, node)
         new, old = self.scene.grip(name, node), self.held[name]
         assert (new.attempt, new.fence) == (old.attempt, old.fence + 1)
+        self.fences[name, new.attempt] = new.fence
         self.replaced.append(old)
         self.held[name] = new
 
@@ -128,11 +132,60 @@ class Verbs(RuleBasedStateMachine):
             self.scene.ledger.attempts.release(self.held[name])
             self.replaced.append(self.held.pop(name))
 
+    @rule(name=names, counts=st.booleans())
+    def abandon(self, name: str, counts: bool) -> None:
+        if name in self.held and not self.scene.state(name).final:
+            reason = Reason.ENGINE_LOST
+            self.scene.ledger.attempts.abandon(self.held[name], reason, "no container", counts)
+
     @rule(name=names)
     def requeue(self, name: str) -> None:
-        if name in self.held and self.scene.state(name) is State.STARTING:
-            self.scene.ledger.attempts.requeue(self.held[name], "no container")
+        if name in self.held and self.scene.job(name).abandoned:
+            self.scene.ledger.attempts.requeue(self.held[name])
             self.replaced.append(self.held.pop(name))
+
+    # -- machines that are lost --------------------------------------------------------------
+
+    @rule(compute=computes, free=st.booleans())
+    def lose_node(self, compute: str, free: bool) -> None:
+        node = f"{compute}-node"
+        self.client.zadd("onejob:nodes", {node: PAST}, xx=True)
+        lost = [name for name in self.held if self.scene.holder(name) == node]
+        while self.scene.ledger.nodes.lose(node, 60, 10, free)[0]:
+            pass
+        for name in lost:
+            grip = self.held.pop(name)
+            self.replaced.append(grip)
+            if not free:
+                self.strays.setdefault(node, set()).add(f"{name}#{grip.attempt}")
+            assert self.scene.job(name).reason is not None or self.scene.job(name).attempt > 1
+
+    @rule(compute=computes)
+    def node_comes_back(self, compute: str) -> None:
+        node, nodes = f"{compute}-node", self.scene.ledger.nodes
+        for stray in nodes.strays(node):
+            nodes.drop_stray(node, stray, "removed")
+        self.strays.pop(node, None)
+
+    @rule(compute=computes)
+    def forget_node(self, compute: str) -> None:
+        node = f"{compute}-node"
+        known = self.client.zscore("onejob:nodes", node) is not None
+        if not known or self.scene.ledger.attempts.held(node):
+            return
+        self.client.zadd("onejob:nodes", {node: PAST}, xx=True)
+        self.scene.ledger.nodes.forget(node)
+        self.strays.pop(node, None)
+
+    @rule()
+    def deadlines_of_strays_pass(self) -> None:
+        for member in self.client.zrange("onejob:due:strays", 0, -1):
+            self.client.zadd("onejob:due:strays", {member: PAST})
+        self.scene.ledger.nodes.free_strays()
+        self.strays.clear()
+
+    def _taken(self) -> int:
+        return len(self.scene.slots()) + sum(len(some) for some in self.strays.values())
 
     @precondition(lambda self: self.replaced)
     @rule(data=st.data(), verb=st.sampled_from(["confirm", "advance", "finish", "let_go", "renew"]))
@@ -160,6 +213,13 @@ class Verbs(RuleBasedStateMachine):
 
     # -- time and the sweep ------------------------------------------------------------------
 
+    @rule()
+    def purge(self) -> None:
+        before = {name: self.scene.state(name) for name in JOBS if self.scene.raw(name)}
+        assert self.scene.ledger.jobs.purge(self.scene.uid, limit=2) == []
+        waiting = [n for n, s in before.items() if s in (State.QUEUED, State.DISPATCHED)]
+        assert all(self.scene.job(name).reason is Reason.PURGED for name in waiting)
+
     @rule(name=names)
     def outlive_ttl(self, name: str) -> None:
         if self.scene.raw(name):
@@ -186,7 +246,14 @@ class Verbs(RuleBasedStateMachine):
         waiting = self.client.zcard(f"onejob:deployment:{self.scene.uid}:queue")
         running = self.client.hget(f"onejob:deployment:{self.scene.uid}", "state") == b"running"
         if waiting and running:
-            assert len(self.scene.slots()) >= self.cap
+            assert self._taken() >= self.cap
+
+    @invariant()
+    def every_stray_keeps_its_slot(self) -> None:
+        raw = self.client.smembers(f"onejob:deployment:{self.scene.uid}:strays")
+        kept = {member.decode() for member in raw}
+        assert kept == set().union(*self.strays.values())
+        assert self.client.zcard("onejob:due:strays") == len(kept)
 
     @invariant()
     def a_final_state_is_never_left(self) -> None:
@@ -204,12 +271,14 @@ class Verbs(RuleBasedStateMachine):
             if not self.scene.state(name).final:
                 self.scene.finish(grip)
             self.scene.ledger.attempts.release(grip)
+        for node in ("cpu-node", "gpu-node"):
+            self.node_comes_back(node.removesuffix("-node"))
         self.scene.ledger.deployments.terminate("dep")
         while (answer := self.scene.ledger.deployments.shrink(self.scene.uid)) == "more":
             pass
         assert answer == "gone"
         assert keys_with(self.client, self.scene.uid) == []
-        assert self.client.keys("*") == []
+        assert set(self.client.keys("*")) <= {b"onejob:nodes"}
 
 
 @pytest.mark.parametrize("kind", [redis.Redis, Stuttering], ids=["once", "each script twice"])

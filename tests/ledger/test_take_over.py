@@ -68,7 +68,8 @@ WRITES: dict[str, Callable[[Ledger, Grip], object]] = {
     ),
     "finish": lambda led, g: led.attempts.finish(g, State.FAILED, Reason.SIGNALLED, "late", {}),
     "release": lambda led, g: led.attempts.release(g),
-    "requeue": lambda led, g: led.attempts.requeue(g, "late"),
+    "abandon": lambda led, g: led.attempts.abandon(g, Reason.ENGINE_LOST, "late"),
+    "requeue": lambda led, g: led.attempts.requeue(g),
 }
 
 
@@ -95,12 +96,12 @@ def test_whoever_was_replaced_is_stale(scene: Scene, verb: str, state: str) -> N
 @pytest.mark.parametrize("verb", WRITES)
 def test_the_holder_of_an_earlier_attempt_is_stale(scene: Scene, verb: str) -> None:
     first = scene.started("a")
-    scene.ledger.attempts.requeue(first, "no container")
+    scene.requeue(first)
     second = scene.grip("a")
     assert (second.attempt, second.fence) == (2, 1)
     before = scene.raw("a")
     if verb == "requeue":  # its own, once more: that is a repeat, not a new one
-        assert scene.ledger.attempts.requeue(first, "again") == []
+        assert scene.ledger.attempts.requeue(first) == []
     else:
         with pytest.raises(Stale):
             WRITES[verb](scene.ledger, first)

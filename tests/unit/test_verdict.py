@@ -20,6 +20,8 @@ TABLE = [
     (Ending(sent=True, exit_code=137, oom_kills=1), FAILED, Reason.OOM_KILLED),
     (Ending(sent=True, responded=True, exit_code=0, oom_kills=1), State.SUCCEEDED, Reason.EXIT_0),
     (Ending(exit_code=0), FAILED, Reason.EXITED_BEFORE_REQUEST),
+    (Ending(sent=True, responded=True), FAILED, Reason.ENGINE_LOST),
+    (Ending(), FAILED, Reason.ENGINE_LOST),
     (Ending(exit_code=3), FAILED, Reason.EXITED_BEFORE_REQUEST),
     (Ending(exit_code=137, oom_kills=1), FAILED, Reason.OOM_KILLED),
     (Ending(exit_code=127, exec_errno=2), FAILED, Reason.COMMAND_NOT_FOUND),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.redis_server import RedisServer, redis_client, redis_server, redis_url
+from tests.workers.celery_stage import Stage
 from tests.workers.rig import Rig
 from workers import supervisor
 
@@ -41,3 +42,11 @@ def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]
     server = RedisServer.start(tmp_path_factory.mktemp("own-redis"))
     yield server
     server.stop()
+
+
+@pytest.fixture
+def stage(own_redis: RedisServer, tmp_path: Path) -> Iterator[Stage]:
+    """A node and a real broker, without a worker yet."""
+    stage = Stage(own_redis, tmp_path)
+    yield stage
+    stage.close()

@@ -33,10 +33,12 @@ from tests.workers.stand_ins import (
 )
 from workers import supervisor
 from workers.engine import ContainerSpec
+from workers.fitness import Fitness
 from workers.roster import Roster
 from workers.site import Site
 from workers.spool import SpoolRoot
 from workers.sweep import Sweep
+from workers.upkeep import Upkeep
 from workers.watch import Watcher
 
 __all__ = [
@@ -100,10 +102,13 @@ class Rig:
             engine=Hooked(self.engine, "engine", hook),  # type: ignore[arg-type]
             spool_root=HookedSpoolRoot(self.root.path, hook),
             node=self.node,
+            notes=(),
+            identity="this machine",
             usher=self.root.path / "node",  # any file that is there
             compute={"cpu": ComputeResource()},
             publish=self.published.extend,
             roster=Roster(),
+            fitness=Fitness(),
             watcher=WATCHER,
         )
 
@@ -131,6 +136,10 @@ class Rig:
     def sweep(self, site: Site | None = None) -> Sweep:
         """A sweep whose messages the test sees."""
         return Sweep(site or self.site(), self)  # type: ignore[arg-type]
+
+    def upkeep(self, site: Site | None = None) -> Upkeep:
+        """The upkeep, which does not wait for a grace."""
+        return Upkeep(site or self.site(), grace_seconds=0)
 
     def __call__(self, hints: Iterable[Hint]) -> None:
         """The publisher."""
@@ -207,11 +216,11 @@ class Rig:
         assert self.ledger.attempts.held(self.node) == []
         assert self.slots() == set()
 
-    def until(self, holds: Callable[[], object]) -> None:
+    def until(self, holds: Callable[[], object], seconds: float = 10) -> None:
         """Waits for something that Redis alone tells."""
-        give_up = time.monotonic() + 10
+        give_up = time.monotonic() + seconds
         while not holds():
-            assert time.monotonic() < give_up, "not within 10 s"
+            assert time.monotonic() < give_up, f"not within {seconds} s"
             time.sleep(0.002)
 
     def until_state(self, state: State, job_id: str = "j1") -> None:

@@ -2,15 +2,17 @@
 
 What a job does stands in its id: `works-…` succeeds, `fails-…` exits with 1, any other runs until
 the test writes the end into its spool. In TEST_HANGS stands a verb that never returns, in
-TEST_NO_ENGINE that there is no engine.
+TEST_NO_ENGINE that there is no engine, in TEST_AWAY a file: while it is there the engine does not
+answer. With TEST_STALLS the consumer hears nothing on its first connection.
 """
 
 import os
 import threading
+from pathlib import Path
 
 from tests.workers.rig import Engine, Usher, runs
 from workers import site
-from workers.engine import ContainerSpec, EngineUnavailable, Image
+from workers.engine import Container, ContainerSpec, EngineUnavailable, Image
 
 
 def _started(spec: ContainerSpec) -> None:
@@ -32,6 +34,12 @@ def _engine(_host: object) -> Engine:
 class HangingEngine(Engine):
     """One of its verbs never comes back."""
 
+    def owned(self, node: str) -> list[Container]:
+        away = os.environ.get("TEST_AWAY")
+        if away and Path(away).exists():
+            raise EngineUnavailable("no engine answers")
+        return super().owned(node)
+
     def image(self, ref: str, *, refresh: bool) -> Image:
         if os.environ.get("TEST_HANGS") == "image":
             threading.Event().wait()
@@ -49,5 +57,25 @@ site.DockerEngine = _engine  # type: ignore[assignment,misc]
 site.install_usher = lambda root: root / "node"
 
 from workers.celery import app  # noqa: E402
+
+
+def _stall() -> None:
+    """The first poller of the broker never says that there is something to read."""
+    from kombu.transport import redis as transport
+
+    deaf: list[object] = []
+    register = transport.MultiChannelPoller._register_BRPOP
+
+    def register_brpop(self: object, channel: object) -> None:
+        if not deaf or deaf[0] is self:
+            deaf[:] = [self]
+            return
+        register(self, channel)
+
+    transport.MultiChannelPoller._register_BRPOP = register_brpop
+
+
+if os.environ.get("TEST_STALLS"):
+    _stall()
 
 __all__ = ["app"]

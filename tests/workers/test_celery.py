@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from celery import Celery
@@ -28,14 +27,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     yield stage
     stage.close()
     server.stop()
-
-
-@pytest.fixture
-def stage(own_redis: RedisServer, tmp_path: Path) -> Iterator[Stage]:
-    """A stage without a worker."""
-    stage = Stage(own_redis, tmp_path)
-    yield stage
-    stage.close()
 
 
 # -- what Flower sees --------------------------------------------------------------------------

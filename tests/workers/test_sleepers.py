@@ -32,7 +32,7 @@ def test_who_wakes_up_late_does_nothing(
     assert told is None or told.state is State.SUCCEEDED
     # A start that it tries may be refused: there is no such container.
     assert not {"kill", "stop"} & set(rig.engine.calls[calls:])
-    rig.sweep().remove_dangling()  # a directory that it may have made anew
+    rig.upkeep().remove_dangling()  # a directory that it may have made anew
     check_done_by_the_second(rig)
     assert sum("another supervisor" in record.message for record in caplog.records) == 1
 
@@ -101,7 +101,7 @@ def test_two_supervisors_at_once_make_and_start_one_container(rig: Rig, turn: in
         runner.answer()
     rig.lapse()
     rig.supervise()
-    rig.sweep().remove_dangling()
+    rig.upkeep().remove_dangling()
     assert rig.fate() == ("succeeded", "exit_0")
     assert rig.engine.made == rig.engine.starts == {rig.replica(): 1}
     rig.check_nothing_left()

@@ -4,7 +4,7 @@ import pytest
 
 from app.domain.job import Reason, State
 from tests.workers.rig import Gate, Rig, Usher, runs, works
-from workers import actions
+from workers import wishes
 from workers.engine import EngineUnavailable
 from workers.site import Site
 
@@ -113,7 +113,7 @@ def test_a_job_whose_request_was_sent_is_cancelled_with_its_replica(rig: Rig, ow
     owning.roster.stop()
     task.answer()
     assert rig.fate() == ("cancelled", "cancelled")
-    assert rig.job().detail == actions.STOPPED_DETAIL
+    assert rig.job().detail == wishes.STOPPED_DETAIL
     rig.check_nothing_left()
 
 
@@ -161,17 +161,16 @@ def test_a_created_container_is_not_started_any_more(rig: Rig) -> None:
     task.answer()
     assert not rig.engine.starts
     assert rig.engine.names() == set()
-    assert (rig.job().state, rig.job().attempt) == (State.DISPATCHED, 2)
+    assert (rig.job().state, rig.job().attempt) == (State.DISPATCHED, 1)
 
 
 def test_at_the_last_attempt_it_is_cancelled(rig: Rig) -> None:
-    gate = Gate("after engine.create")
+    rig.script = lambda usher: usher.start()
     rig.submit()
-    site = rig.site(gate, own_replicas=True, max_attempts=1)
+    site = rig.site(own_replicas=True, max_attempts=1)
     task = rig.supervising(site=site)
-    gate.wait()
+    rig.until(lambda: rig.job().started_at)
     site.roster.stop()
-    gate.open()
     task.answer()
     assert rig.fate() == ("cancelled", "cancelled")
     rig.check_nothing_left()

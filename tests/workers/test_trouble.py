@@ -6,6 +6,7 @@ from app.domain.job import Reason, State
 from tests.workers.rig import Rig, runs, works
 from workers import actions
 from workers.engine import EngineTrouble, EngineUnavailable
+from workers.fitness import FAILURES
 
 VERBS = ["image", "create", "start", "remove"]
 
@@ -41,7 +42,7 @@ def test_an_engine_that_is_away_for_long_kills_no_job(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("verb", ["image", "create", "start"])
-def test_a_failing_engine_costs_an_attempt_after_three_tries(
+def test_a_failing_engine_costs_no_attempt(
     rig: Rig, verb: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     rig.engine.fail(verb, EngineTrouble("disk full"), times=3)
@@ -49,27 +50,70 @@ def test_a_failing_engine_costs_an_attempt_after_three_tries(
     rig.submit("j2")
     assert rig.supervise("j1") is None
     job = rig.job("j1")
-    assert (job.state, job.attempt) == (State.DISPATCHED, 2)  # in front of j2
+    assert (job.state, job.attempt) == (State.DISPATCHED, 1)  # in front of j2
     assert rig.job("j2").state is State.QUEUED
     assert [hint.id for hint in rig.published] == ["j1"]
     assert rig.engine.names() == set()
     assert rig.root.replicas() == []
     assert "another supervisor" not in caplog.text
+    (earlier,) = rig.ledger.jobs.view(rig.uid, "j1").earlier
+    assert (earlier.attempt, earlier.reason) == (1, Reason.ENGINE_LOST)
+    assert "disk full" in earlier.detail
 
     rig.supervise("j1")
     assert rig.fate("j1") == ("succeeded", "exit_0")
-    assert rig.engine.starts[rig.replica("j1", attempt=2)] == 1
+    assert rig.job("j1").attempt == 1
+    assert rig.engine.starts[rig.replica("j1")] == 1
 
 
-def test_attempts_are_bounded(rig: Rig) -> None:
+def test_a_machine_whose_engine_fails_again_and_again_takes_no_more(rig: Rig) -> None:
     rig.engine.fail("create", EngineTrouble("disk full"), times=9)
+    rig.submit("j1")
+    site = rig.site()
+    for _ in range(FAILURES):
+        rig.supervise("j1", site)
+    assert "disk full" in site.fitness.problems()[0]
+    made = rig.engine.calls.count("create")
+    rig.supervise("j1", site)
+    assert rig.engine.calls.count("create") == made
+    assert rig.job("j1").state is State.DISPATCHED
+    rig.supervise("j1")  # another machine
+    assert rig.fate("j1") == ("succeeded", "exit_0")
+    assert rig.job("j1").attempt == 1
+
+
+def test_what_such_a_machine_has_already_it_goes_on_with(rig: Rig) -> None:
     rig.submit()
-    for _ in range(3):
-        rig.supervise()
-    assert rig.fate() == ("failed", "engine_lost")
-    assert "disk full" in (rig.job().detail or "")
-    assert rig.job().attempt == 3
-    rig.check_nothing_left()
+    rig.killed_at("after engine.start")
+    rig.lapse()
+    site = rig.site()
+    site.fitness.stands("engine", "trouble")
+    rig.supervise(site=site)
+    assert rig.fate() == ("succeeded", "exit_0")
+
+
+def test_a_start_that_works_clears_the_count(rig: Rig) -> None:
+    site = rig.site()
+    for _ in range(FAILURES - 1):
+        site.fitness.failed("disk full")
+    rig.submit()
+    rig.supervise(site=site)
+    site.fitness.failed("disk full")
+    assert site.fitness.fit
+
+
+def test_a_replica_that_was_started_unseen_is_not_given_up(rig: Rig) -> None:
+    """The start worked, and was answered with a failure; so were the looks after it."""
+    rig.script = runs
+    rig.engine.fail("start", EngineTrouble("timeout"), after=True)
+    rig.engine.fail("find", EngineTrouble("timeout"), times=5)
+    rig.submit()
+    task = rig.supervising()
+    rig.until_state(State.RUNNING)
+    rig.usher().finish()
+    task.answer()
+    assert rig.fate() == ("succeeded", "exit_0")
+    assert rig.engine.starts == {rig.replica(): 1}
 
 
 def test_an_engine_that_goes_away_while_it_is_given_up_is_waited_for(rig: Rig) -> None:

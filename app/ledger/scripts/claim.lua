@@ -1,10 +1,10 @@
 -- Claims a dispatched job for a node: from here on the attempt belongs to it.
 -- ARGV: uid, id, node, lease seconds, claim token (a repeat with the same token is answered
 --       alike), then the names of the node's compute resources (none = it has what it takes)
--- Reads job, deployment, slots; writes job, timeline, leases, ttl, dispatched, and what admit
--- writes. Returns {'claimed', {}, record} | {'refused', hints} (it went back, expired or was
+-- Reads job, deployment, slots, strays; writes job, timeline, leases, nodes, ttl, dispatched, and
+-- what admit writes. Returns {'claimed', {}, record} | {'refused', hints} (it went back, expired or was
 -- cancelled) | {'not_dispatched', {}} | {'elsewhere', {}} (not a job for this node: a message
--- from before its deployment's compute changed) | {'missing', {}}.
+-- from before its deployment's compute changed) | {'recovering', {}} | {'missing', {}}.
 -- The record comes in the same call: read later, it could show the grip of who took over since.
 local uid, id, node, lease, token = unpack(ARGV, 1, 5)
 local key, ref, t = K.job(uid, id), ref_of(uid, id), now()
@@ -14,6 +14,7 @@ if job.state == 'starting' and job.claim == token then
   return {'claimed', {}, redis.call('HGETALL', key)}
 end
 if job.state ~= 'dispatched' then return {'not_dispatched', {}} end
+if redis.call('EXISTS', K.recovering()) == 1 then return {'recovering', {}} end
 
 local deployment = fields(K.deployment(uid), 'state', 'compute', 'max_replica_count')
 if tonumber(job.expires_at) <= t then
@@ -24,7 +25,7 @@ elseif deployment.state == 'terminating' then
   return {'refused', free_slot(uid, id)}
 elseif deployment.state == 'paused' or deployment.compute ~= job.compute
   -- The cap was lowered since: it holds for what starts, not only for what is let in.
-  or redis.call('SCARD', K.slots(uid)) > tonumber(deployment.max_replica_count) then
+  or taken(uid) > tonumber(deployment.max_replica_count) then
   put_back(uid, id)
   return {'refused', admit(uid)}
 end
@@ -37,6 +38,7 @@ redis.call('HSET', key, 'state', 'starting', 'node', node, 'fence', tonumber(job
   'claim', token, 'claimed_at', stamp(t))
 redis.call('ZREM', K.dispatched(job.compute), ref)
 redis.call('ZREM', K.ttl(), ref)
+redis.call('ZADD', K.nodes(), 'NX', t, node) -- what holds a lease must be known, to be missed
 redis.call('ZADD', K.leases(node), t + tonumber(lease), ref)
 note(uid, id, 'starting')
 return {'claimed', {}, redis.call('HGETALL', key)}

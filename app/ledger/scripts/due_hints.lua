@@ -4,6 +4,7 @@
 -- job's last hint is old: so a busy machine's queue is never flooded.
 -- Reads the Celery queue, job; writes dispatched.
 -- Returns a flat list uid, id, compute, deployment.
+write_even_if_full()
 local compute, celery_queue, seconds, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local key, t, hints = K.dispatched(compute), now(), {}
 local missing = redis.call('ZCARD', key) - redis.call('LLEN', celery_queue)

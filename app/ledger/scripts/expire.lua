@@ -24,12 +24,6 @@ if only == '' then
   local uid = redis.call('SPOP', K.admissions())
   if uid then freed[uid] = true end
 end
-for uid in pairs(freed) do
-  local admitted = admit(uid)
-  for i = 1, #admitted, 3 do
-    hints[#hints + 1], hints[#hints + 2] = uid, admitted[i]
-    hints[#hints + 1], hints[#hints + 2] = admitted[i + 1], admitted[i + 2]
-  end
-end
+for uid in pairs(freed) do append_hints(hints, uid, admit(uid)) end
 local more = #due == limit or redis.call('SCARD', K.admissions()) > 0
 return {more and 1 or 0, hints}

@@ -2,6 +2,7 @@
 -- ARGV: limit
 -- Reads retention, job; deletes what lib/forget says. A job in teardown waits for its release.
 -- Returns the number of jobs looked at.
+write_even_if_full()
 local due = redis.call('ZRANGEBYSCORE', K.retention(), '-inf', now(), 'LIMIT', 0, tonumber(ARGV[1]))
 for _, ref in ipairs(due) do
   local uid, id = split(ref)

@@ -1,27 +1,22 @@
--- Queues an attempt again that provably ended before its request was sent: next attempt, at the
--- front. Its container and spool are gone already, so a cancel that was asked for ends it here.
--- ARGV: uid, id, attempt, fence, detail
--- Reads job; writes job, timeline, leases, deadlines, and what finish and admit write.
+-- Queues a job again whose attempt was abandoned, now that its container and spool are gone.
+-- ARGV: uid, id, attempt, fence
+-- Reads job; writes what next_attempt, finish and admit write. A cancel that was asked for ends the
+-- job here.
 -- Returns {'queued', hints} | {'cancelled', hints} | {'stale', {}}. Repeated by the same holder:
 -- 'queued' again, the hints of the lost answer are the sweep's to publish.
 write_even_if_full()
-local uid, id, attempt, fence, detail = unpack(ARGV)
-local key, ref = K.job(uid, id), ref_of(uid, id)
+local uid, id, attempt, fence = unpack(ARGV)
+local key = K.job(uid, id)
 local grip = attempt .. '.' .. fence
-local job = fields(key, 'state', 'attempt', 'fence', 'node', 'ttl', 'cancel', 'requeued_by')
+local job = fields(key, 'attempt', 'fence', 'node', 'cancel', 'requeued_by', 'abandoned',
+  'abandoned_detail', 'abandoned_counts')
 if job.requeued_by == grip then return {'queued', {}} end
-if job.state ~= 'starting' or not holds(job, attempt, fence) then return {'stale', {}} end
-redis.call('ZREM', K.leases(job.node), ref)
+if not job.abandoned or not holds(job, attempt, fence) then return {'stale', {}} end
 redis.call('HSET', key, 'requeued_by', grip)
 if job.cancel then
-  finish(uid, id, 'cancelled', job.cancel, 'cancelled before it started')
+  redis.call('ZREM', K.leases(job.node), ref_of(uid, id))
+  finish(uid, id, 'cancelled', job.cancel, 'cancelled before it started again')
   return {'cancelled', free_slot(uid, id)}
 end
-redis.call('HDEL', key, 'node', 'replica', 'claim', 'claimed_at', 'started_at', 'deadline_at')
--- The platform took its time, not the job: its TTL begins anew.
-redis.call('HSET', key, 'attempt', tonumber(attempt) + 1, 'fence', '0',
-  'expires_at', stamp(now() + tonumber(job.ttl)))
-redis.call('ZREM', K.deadlines(), ref)
-note(uid, id, 'queued', detail)
-put_back(uid, id)
+next_attempt(uid, id, job.abandoned, job.abandoned_detail, job.abandoned_counts == '1')
 return {'queued', admit(uid)}

@@ -21,7 +21,7 @@ for i = 1, #waiting, 2 do
 end
 if #waiting == 2 * limit then return 'more' end
 
-local taken, changed = redis.call('SCARD', K.slots(uid)), false
+local held, changed = redis.call('SCARD', K.slots(uid)), false
 for _, id in ipairs(redis.call('SRANDMEMBER', K.slots(uid), limit)) do
   local state = redis.call('HGET', K.job(uid, id), 'state')
   if state == 'dispatched' or not state then
@@ -34,8 +34,9 @@ for _, id in ipairs(redis.call('SRANDMEMBER', K.slots(uid), limit)) do
 end
 if redis.call('SCARD', K.slots(uid)) > 0 then
   -- More than `limit`: which ones were looked at is chance, so as long as that changes something.
-  return changed and taken > limit and 'more' or 'busy'
+  return changed and held > limit and 'more' or 'busy'
 end
+if taken(uid) > 0 then return 'busy' end -- by strays
 
 local old = redis.call('ZPOPMIN', K.jobs(uid), limit)
 for i = 1, #old, 2 do forget(uid, old[i]) end

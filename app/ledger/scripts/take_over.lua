@@ -19,6 +19,8 @@ if not unfinished(job.state) and job.teardown ~= node then
   return {'over'}
 end
 if job.claim == token then return {'taken', redis.call('HGETALL', key)} end
+-- It has to report first: what this ledger says of it may be old.
+if redis.call('SISMEMBER', K.recovering(), node) == 1 then return {'held'} end
 local ends = redis.call('ZSCORE', K.leases(node), ref)
 if ends and tonumber(ends) > t then return {'held'} end
 redis.call('HSET', key, 'fence', tonumber(job.fence) + 1, 'claim', token)

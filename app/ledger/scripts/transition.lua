@@ -1,6 +1,6 @@
 -- Moves an attempt on within the node that holds it: starting → starting | running.
 -- ARGV: uid, id, from, attempt, fence, to, event, field, value, field, value, …
--- Reads and writes job; writes timeline, deadlines (if deadline_at is among the fields).
+-- Reads and writes job; writes timeline, deadlines (once the job has started).
 -- Returns 'done' | 'stale'. Repeated by the same holder: 'done' again, and noted once. A repeat
 -- is known by the new state and the same fields.
 write_even_if_full()
@@ -15,10 +15,11 @@ end
 if repeated then return 'done' end
 if job.state ~= from then return 'stale' end
 redis.call('HSET', key, 'state', to, unpack(ARGV, 8))
-for i = 8, #ARGV, 2 do
-  if ARGV[i] == 'deadline_at' then
-    redis.call('ZADD', K.deadlines(), tonumber(ARGV[i + 1]), ref_of(uid, id))
-  end
+-- The worker's clock may be wrong. By Redis's, the replica started before now.
+local life = fields(key, 'started_at', 'deadline_at')
+if life.deadline_at then
+  local ends = now() + tonumber(life.deadline_at) - tonumber(life.started_at)
+  redis.call('ZADD', K.deadlines(), 'NX', ends, ref_of(uid, id))
 end
 note(uid, id, event)
 return 'done'

@@ -1,7 +1,7 @@
 -- Gives free slots to the jobs that wait longest, and returns their hints:
 -- a flat list id, compute, deployment, id, compute, deployment, …
 -- While a slot is free and the deployment runs: pop, drop what is past its TTL, dispatch.
--- Reads deployment; writes queue, slots, ttl, dispatched, job, admissions. Each call pops at most
+-- Reads deployment, strays; writes queue, slots, ttl, dispatched, job, admissions. Each call pops at most
 -- ADMIT_LIMIT jobs, so that no caller pays for a long queue; the sweep goes on with the rest.
 local ADMIT_LIMIT = 100
 
@@ -26,7 +26,7 @@ local function admit(uid, deployment)
   deployment = deployment or admission_of(uid)
   local hints, t, popped = {}, now(), 0
   if deployment.state ~= 'running' then return hints end
-  local free = tonumber(deployment.max_replica_count) - redis.call('SCARD', K.slots(uid))
+  local free = tonumber(deployment.max_replica_count) - taken(uid)
   while free > 0 and popped < ADMIT_LIMIT do
     local id = redis.call('ZPOPMIN', K.queue(uid))[1]
     if not id then return hints end

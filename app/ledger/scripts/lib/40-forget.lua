@@ -4,7 +4,7 @@ local function forget(uid, id)
   if job.payload then redis.call('UNLINK', K.payload(job.payload)) end
   if job.response then redis.call('UNLINK', K.payload(job.response)) end
   if job.log then redis.call('UNLINK', K.payload(job.log)) end
-  redis.call('UNLINK', K.job(uid, id), K.timeline(uid, id))
+  redis.call('UNLINK', K.job(uid, id), K.timeline(uid, id), K.attempts(uid, id))
   redis.call('ZREM', K.retention(), ref_of(uid, id))
   redis.call('ZREM', K.jobs(uid), id)
 end

@@ -1,0 +1,23 @@
+"""After which ends of an attempt a deployment wants another one."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from app.domain.job import RETRIABLE, Reason
+
+
+class RetryPolicy(BaseModel):
+    """After which ends of an attempt another one is made, also where its request was sent."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    max_attempts: Annotated[int, Field(strict=True, ge=1, le=100)]  # the first included
+    on: tuple[Reason, ...]
+
+    @field_validator("on")
+    @classmethod
+    def _are_failures(cls, value: tuple[Reason, ...]) -> tuple[Reason, ...]:
+        if wrong := [reason for reason in value if reason not in RETRIABLE]:
+            raise ValueError(f"{wrong[0]} can't be retried; allowed: {', '.join(RETRIABLE)}")
+        return value

@@ -1,0 +1,28 @@
+-- A stray is a replica that a lost node may still run: nobody can look. It keeps its slot until its
+-- deadline has passed for certain, its node is back and has removed it, or the node is forgotten.
+local function keep_stray(node, uid, id, attempt, ends)
+  local name = id .. '#' .. attempt
+  redis.call('SADD', K.strays(uid), name)
+  redis.call('SADD', K.node_strays(node), uid .. '/' .. name)
+  redis.call('ZADD', K.due_strays(), ends, node .. '/' .. uid .. '/' .. name)
+end
+
+local function drop_stray(node, uid, id, attempt)
+  local name = id .. '#' .. attempt
+  redis.call('ZREM', K.due_strays(), node .. '/' .. uid .. '/' .. name)
+  redis.call('SREM', K.node_strays(node), uid .. '/' .. name)
+  return redis.call('SREM', K.strays(uid), name) == 1
+end
+
+-- How many slots of a deployment are taken.
+local function taken(uid)
+  return redis.call('SCARD', K.slots(uid)) + redis.call('SCARD', K.strays(uid))
+end
+
+-- Hints of one deployment (id, compute, name, …) as hints that name it, at the end of a list.
+local function append_hints(hints, uid, admitted)
+  for i = 1, #admitted, 3 do
+    hints[#hints + 1], hints[#hints + 2] = uid, admitted[i]
+    hints[#hints + 1], hints[#hints + 2] = admitted[i + 1], admitted[i + 2]
+  end
+end

@@ -1,0 +1,47 @@
+-- What a deployment's retry policy says about an attempt that ended so. `spec` is the decoded spec.
+local function may_retry(spec, reason, attempt)
+  local policy = spec.retry_policy
+  if type(policy) ~= 'table' or tonumber(attempt) >= policy.max_attempts then return false end
+  for _, one in ipairs(policy.on) do
+    if one == reason then return true end
+  end
+  return false
+end
+
+local function spec_of(uid, version)
+  local raw = redis.call('HGET', K.specs(uid), version)
+  return raw and cjson.decode(raw)
+end
+
+-- Attempts that do not count may be many, on machines that fail for days.
+local ATTEMPTS_KEPT, ENTRIES_KEPT = 100, 500
+
+-- Forgets what a job's record says of one attempt.
+local function clear_attempt(uid, id)
+  redis.call('ZREM', K.deadlines(), ref_of(uid, id))
+  redis.call('HDEL', K.job(uid, id), 'node', 'replica', 'claim', 'claimed_at', 'started_at',
+    'sent_at', 'deadline_at', 'abandoned', 'abandoned_detail', 'abandoned_counts')
+end
+
+-- Queues a job at the front once more, after an attempt that is over, and keeps what that came to.
+-- One that counts is followed by the next attempt, and the job's TTL begins anew: the platform took
+-- its time, not the job. One that does not count is the machine's fault alone; it is made again
+-- under its number, with higher fences.
+-- Reads job; writes job, timeline, attempts, leases, deadlines, and what put_back writes.
+local function next_attempt(uid, id, reason, detail, counts)
+  local key, ref = K.job(uid, id), ref_of(uid, id)
+  local job = fields(key, 'attempt', 'node', 'ttl', 'claimed_at', 'started_at', 'sent_at')
+  redis.call('RPUSH', K.attempts(uid, id), cjson.encode({attempt = job.attempt, node = job.node,
+    reason = reason, detail = detail, claimed_at = job.claimed_at, started_at = job.started_at,
+    sent_at = job.sent_at, ended_at = stamp(now())}))
+  redis.call('LTRIM', K.attempts(uid, id), -ATTEMPTS_KEPT, -1)
+  redis.call('LTRIM', K.timeline(uid, id), -ENTRIES_KEPT, -1)
+  redis.call('ZREM', K.leases(job.node), ref)
+  clear_attempt(uid, id)
+  if counts then
+    redis.call('HSET', key, 'attempt', tonumber(job.attempt) + 1, 'fence', '0',
+      'expires_at', stamp(now() + tonumber(job.ttl)))
+  end
+  note(uid, id, 'queued', detail)
+  put_back(uid, id)
+end

@@ -1,0 +1,138 @@
+"""Commands for who runs the machines: nodes, and the recovery of the ledger.
+
+They need nothing but `ONEJOB_REDIS_URL`, or what else names the ledger.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+import redis
+
+from app import settings as app_settings
+from app.dispatch import Publisher
+from app.domain.errors import OnejobError
+from app.domain.job import Hint
+from app.ledger import Ledger, connect
+from app.ledger.nodes import SILENT_SECONDS, NodeView
+from app.settings import SettingsError
+
+
+@click.group()
+def node() -> None:
+    """The machines that run jobs."""
+
+
+@node.command("list")
+@click.option("-o", "output", type=click.Choice(["table", "json"]), default="table")
+def list_nodes(output: str) -> None:
+    """Every machine that was heard of, and what slots wait for.
+
+    \b
+    Examples:
+      onejob node list
+      onejob node list -o json
+    """
+    with _ledger() as ledger:
+        nodes = ledger.nodes.all()
+    if output == "json":
+        click.echo(json.dumps([_members(view) for view in nodes], indent=2))
+        return
+    click.echo(f"{'NODE':<18}{'SILENT':>10}{'ATTEMPTS':>10}{'STRAYS':>8}  PROBLEMS")
+    for view in nodes:
+        problems = "; ".join(view.info.get("problems", [])) or "-"
+        click.echo(
+            f"{view.id:<18}{view.silent_seconds:>8.0f} s{view.attempts:>10}{view.strays:>8}"
+            f"  {problems}"
+        )
+
+
+@node.command()
+@click.argument("name")
+def forget(name: str) -> None:
+    """Forget a machine that is gone for good, and free the slots that wait for it.
+
+    Say this only where none of its replicas can still run: after it was switched off.
+
+    \b
+    Example:
+      onejob node forget 0a1b2c3d4e5f6071
+    """
+    with _ledger() as ledger:
+        settings = app_settings.load()
+        more = True
+        while more:
+            more, hints = ledger.nodes.lose(name, SILENT_SECONDS, settings.stop_grace_seconds, True)
+            _publish(settings.redis_url, hints)
+        _publish(settings.redis_url, ledger.nodes.forget(name))
+    click.echo(f"node {name} is forgotten")
+
+
+@click.command()
+def recover() -> None:
+    """After Redis was restored from an older file, or was emptied.
+
+    Such a file can have forgotten what runs. Nothing new is started until every machine that the
+    ledger knows has told what it runs, which takes seconds; those that are gone for good have to be
+    forgotten with `onejob node forget`.
+
+    \b
+    Example:
+      onejob recover
+    """
+    with _ledger() as ledger:
+        waiting = ledger.recovery.begin()
+    if waiting:
+        click.echo(f"nothing is started until these machines have reported: {', '.join(waiting)}")
+    else:
+        click.echo("no machine is known here: start the workers, then say `onejob recover` again")
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+def sweep(dry_run: bool) -> None:
+    """Do once what every worker does all the time: what is overdue, on this machine too.
+
+    It needs a worker's settings.
+
+    \b
+    Examples:
+      onejob sweep --dry-run
+      onejob sweep
+    """
+    arguments = ["--dry-run"] if dry_run else []
+    os.execv(sys.executable, [sys.executable, "-m", "workers.once", *arguments])
+
+
+@contextmanager
+def _ledger() -> Iterator[Ledger]:
+    """The ledger; errors become one line and exit code 1."""
+    try:
+        client = connect(app_settings.load().redis_url)
+        yield Ledger(client)
+        client.close()
+    except (redis.ConnectionError, redis.TimeoutError) as error:
+        raise click.ClickException(f"Redis does not answer: {error}") from error
+    except (SettingsError, redis.RedisError) as error:
+        raise click.ClickException(str(error)) from error
+    except OnejobError as error:
+        raise click.ClickException(error.message) from error
+
+
+def _publish(url: str, hints: list[Hint]) -> None:
+    if hints:
+        Publisher(url)(hints)
+
+
+def _members(view: NodeView) -> dict[str, object]:
+    return {
+        "id": view.id,
+        "silent_seconds": round(view.silent_seconds, 1),
+        "attempts": view.attempts,
+        "strays": view.strays,
+        "problems": view.info.get("problems", []),
+        "compute": sorted(view.info.get("compute", {})),
+    }

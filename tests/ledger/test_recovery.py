@@ -1,0 +1,150 @@
+"""After a restore from an older file: nothing is claimed until every node has said what it runs."""
+
+from typing import Any
+
+import pytest
+
+from app.domain.job import Reason, State
+from app.ledger import Ledger
+from app.ledger.attempts import Stale
+from app.ledger.recovery import Identity
+from tests.ledger.scene import NODE, Scene, check_places, ids
+
+
+@pytest.fixture
+def two(ledger: Ledger) -> Scene:
+    """A deployment that runs two jobs at once, and two nodes."""
+    scene = Scene(ledger, cap=2)
+    for node in (NODE, "node2"):
+        ledger.nodes.announce(node, {})
+    return scene
+
+
+def older(scene: Scene, job_id: str) -> Any:
+    """The whole ledger, as it was before what the block does to a job."""
+    client = scene.redis
+    saved = {key: client.dump(key) for key in client.scan_iter()}
+
+    def restore() -> None:
+        client.flushdb()
+        for key, value in saved.items():
+            client.restore(key, 0, value)
+
+    return restore
+
+
+def report(scene: Scene, node: str, *replicas: tuple[str, int]) -> list[str]:
+    recovery = scene.ledger.recovery
+    named = [(scene.uid, job_id, attempt) for job_id, attempt in replicas]
+    return ids(recovery.report(node, recovery.identity(), named))
+
+
+def test_a_ledger_keeps_its_id(ledger: Ledger) -> None:
+    first = ledger.recovery.identity()
+    assert first == ledger.recovery.identity()
+    assert first.epoch == 1
+    ledger.client.flushdb()
+    assert ledger.recovery.identity().id != first.id
+
+
+def test_nothing_is_claimed_until_every_node_has_reported_or_is_forgotten(two: Scene) -> None:
+    two.submit("a")
+    assert two.ledger.recovery.begin() == [NODE, "node2"]
+    assert two.claim("a").job is None
+    assert two.state("a") is State.DISPATCHED
+    report(two, NODE)
+    assert two.ledger.recovery.waiting_for() == ["node2"]
+    assert two.claim("a").job is None
+    two.redis.zadd("onejob:nodes", {"node2": 1})
+    two.ledger.nodes.forget("node2")
+    assert two.grip("a").fence == 1
+
+
+def test_a_claim_that_was_forgotten_belongs_to_its_node_again(two: Scene) -> None:
+    two.submit("a")
+    restore = older(two, "a")
+    grip = two.grip("a")
+    two.run(grip)
+    restore()
+    two.ledger.recovery.begin()
+    report(two, "node2")
+    report(two, NODE, ("a", 1))
+    job = two.job("a")
+    assert (job.state, job.node, job.attempt) == (State.STARTING, NODE, 1)
+    assert job.fence > grip.fence
+    assert "recovered" in two.events("a")
+    with pytest.raises(Stale):
+        two.finish(grip)  # whoever held it before asks again
+    taken = two.grip("a")
+    two.run(taken)
+    two.end(taken)
+    assert two.state("a") is State.SUCCEEDED
+    check_places(two)
+
+
+def test_a_later_attempt_than_the_ledger_knows_counts(two: Scene) -> None:
+    two.submit("a")
+    restore = older(two, "a")
+    two.requeue(two.grip("a"))
+    two.grip("a", "node2")
+    restore()
+    two.ledger.recovery.begin()
+    report(two, NODE)
+    report(two, "node2", ("a", 2))
+    job = two.job("a")
+    assert (job.state, job.node, job.attempt) == (State.STARTING, "node2", 2)
+    check_places(two)
+
+
+def test_what_the_ledger_says_of_a_node_that_has_nothing_of_it_has_ended(two: Scene) -> None:
+    two.submit("a")
+    two.submit("b")
+    two.submit("c")
+    grip = two.grip("a")
+    restore = older(two, "a")
+    two.end(grip)
+    restore()
+    two.ledger.recovery.begin()
+    assert report(two, NODE) == ["c"]
+    job = two.job("a")
+    assert (job.state, job.reason) == (State.FAILED, Reason.NODE_LOST)
+    assert "older file" in (job.detail or "")
+    check_places(two)
+
+
+def test_a_job_that_was_forgotten_altogether_is_nobodys(two: Scene) -> None:
+    two.ledger.recovery.begin()
+    assert report(two, NODE, ("nobody", 1)) == []
+    assert two.raw("nobody") == {}
+    assert two.ledger.attempts.held(NODE) == []
+
+
+def test_a_report_may_be_repeated(two: Scene) -> None:
+    two.submit("a")
+    two.ledger.recovery.begin()
+    for _ in range(2):
+        report(two, NODE, ("a", 1))
+    report(two, "node2")
+    check_places(two)
+    two.end(two.grip("a"))
+
+
+def test_a_recovery_is_begun_once_by_a_repeated_call(ledger: Ledger, stuttering: Ledger) -> None:
+    stuttering.recovery.begin()
+    assert ledger.recovery.identity().epoch == 2
+    stuttering.recovery.begin()
+    assert ledger.recovery.identity().epoch == 3
+    assert isinstance(ledger.recovery.identity(), Identity)
+
+
+def test_more_than_the_cap_may_run_after_it_and_nothing_more_starts(two: Scene) -> None:
+    for name in "abc":
+        two.submit(name)
+    two.ledger.recovery.begin()
+    report(two, NODE, ("a", 1), ("c", 1))
+    report(two, "node2")
+    assert two.slots() == {"a", "b", "c"}
+    assert two.claim("b").job is None  # refused: it waits until there is room
+    assert two.state("b") is State.QUEUED
+    two.end(two.grip("a"))
+    assert two.state("b") is State.DISPATCHED

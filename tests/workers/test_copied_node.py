@@ -1,0 +1,56 @@
+"""A spool root that was copied with its machine: the copy leaves the other's attempts alone."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.domain.job import State
+from tests.workers.alone import Fresh, elsewhere, pass_time
+from tests.workers.rig import Rig, runs
+from workers.heartbeat import Heartbeat
+from workers.site import Site
+from workers.supervisor import supervise
+from workers.upkeep import Upkeep
+
+
+@pytest.fixture
+def copy(rig: Rig, tmp_path: Path) -> Site:
+    """Another machine with the same node id, which came up while Redis was away."""
+    Heartbeat(rig.site()).beat(0)
+    site = replace(elsewhere(rig, tmp_path / "copy"), node=rig.node)
+    Heartbeat(site).beat(0)
+    assert "was this spool root copied?" in site.fitness.problems()[0]
+    return site
+
+
+def test_it_takes_nothing_over(rig: Rig, copy: Site) -> None:
+    rig.script = runs
+    rig.submit()
+    rig.killed_at("after attempts.advance", time=2)
+    pass_time(rig)
+    assert supervise(copy, rig.uid, "j1") is None
+    assert (rig.job().state, rig.job().fence) == (State.RUNNING, 1)
+    rig.usher().finish()
+    Fresh(rig).run()
+    assert rig.fate() == ("succeeded", "exit_0")
+
+
+def test_it_does_not_report_in_the_others_name(rig: Rig, copy: Site) -> None:
+    rig.script = runs
+    rig.submit()
+    rig.killed_at("after attempts.advance", time=2)
+    rig.ledger.recovery.begin()
+    Upkeep(copy, grace_seconds=0).step(1000.0)
+    assert rig.ledger.recovery.waiting_for() == [rig.node]
+    assert rig.job().state is State.RUNNING
+
+
+def test_it_does_not_free_the_slots_of_the_others_strays(rig: Rig, copy: Site) -> None:
+    rig.script = runs
+    rig.submit()
+    rig.killed_at("after attempts.advance", time=2)
+    rig.ledger.client.zadd("onejob:nodes", {rig.node: 1})
+    rig.ledger.nodes.lose(rig.node, 60, 1, False)
+    Upkeep(copy, grace_seconds=0).step(1000.0)
+    assert len(rig.ledger.nodes.strays(rig.node)) == 1
