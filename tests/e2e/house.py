@@ -87,6 +87,10 @@ class House:
         self.stack.ensure_inference_key()
         self.stack.start_api()
         self.stack.start_worker()
+        self.log_in()
+
+    def log_in(self) -> None:
+        """Makes clients of the API, with its key and a token."""
         known = self.stack.credentials
         grant = {"grant_type": "client_credentials"} | {
             "client_id": known.client_id,

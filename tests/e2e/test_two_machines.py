@@ -7,6 +7,7 @@ import pytest
 from app.children import ChildFailed
 from tests.conftest import engine_answers, require
 from tests.e2e.house import House, Place
+from tests.e2e.machines import freshen
 from tests.e2e.test_restart import WAITS
 from tests.images import base_image
 from tests.second_engine import SecondEngine, second_engine
@@ -27,6 +28,7 @@ def engine() -> Iterator[SecondEngine]:
 @pytest.fixture
 def house(engine: SecondEngine, new_house: Callable[..., House]) -> House:
     """A house whose workers take one job each; its second one is on the second engine."""
+    freshen(engine)
     house = new_house(concurrency=1, lease_seconds=2)
     house.start_second_worker(engine)
     return house
