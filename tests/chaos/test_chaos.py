@@ -1,0 +1,16 @@
+"""A short storm; `scripts/chaos` makes longer ones."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.storm import storm
+
+# It takes under four minutes on two cores; another run may have to be waited for.
+pytestmark = [pytest.mark.docker, pytest.mark.root, pytest.mark.timeout(600)]
+
+
+def test_25_faults_break_no_promise(tmp_path: Path) -> None:
+    report = storm(tmp_path, seed=1, faults=25)
+    print(report.table())
+    assert report.holds, report.table()
