@@ -56,6 +56,7 @@ class FairWorker(ThreadWorker):  # type: ignore[misc]
     """gunicorn's thread worker, which leaves new connections to who has fewer."""
 
     _aside_until = 0.0
+    _stepped_aside = False  # for the connection that comes next
 
     def run(self) -> None:
         """The event loop."""
@@ -95,14 +96,13 @@ class FairWorker(ThreadWorker):  # type: ignore[misc]
         return keep
 
     def _steps_aside(self) -> bool:
-        now = time.monotonic()
-        if now - self._aside_until < ASIDE_SECONDS:  # it just did, and nobody took the connection
-            self._aside_until = 0.0
+        if self._stepped_aside:  # and nobody took the connection
+            self._stepped_aside = False
             return False
         least = SHARES.least() if self.nr_conns > TOLERANCE else None
         if least is None or self.nr_conns <= least + TOLERANCE:
             return False
-        self._aside_until = now + ASIDE_SECONDS
+        self._stepped_aside, self._aside_until = True, time.monotonic() + ASIDE_SECONDS
         return True
 
 

@@ -1,6 +1,6 @@
 """Commands for who runs the machines: nodes, and the recovery of the ledger.
 
-They need nothing but `ONEJOB_REDIS_URL`, or what else names the ledger.
+All but `sweep` need nothing but `ONEJOB_REDIS_URL`.
 """
 
 import json
@@ -96,7 +96,8 @@ def recover() -> None:
 def sweep(dry_run: bool) -> None:
     """Do once what every worker does all the time: what is overdue, on this machine too.
 
-    It needs a worker's settings.
+    All but losing machines: that takes a sweep that has watched them for the node timeout. It needs
+    a worker's settings, and its engine.
 
     \b
     Examples:

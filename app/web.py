@@ -42,6 +42,7 @@ def _services(settings: Settings) -> views.Services:
         ledger=Ledger(client, settings.hint_seconds),
         memory=Memory(client, settings.memory_limit_bytes),
         publish=Publisher(settings.redis_url),
+        waiting=views.Waiting(settings.api_threads),
         tokens=Tokens(
             client_id=settings.client_id,
             client_secret=settings.client_secret,

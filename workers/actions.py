@@ -114,12 +114,17 @@ class Actions:
         return True
 
     def _stop_unsent(self) -> None:
-        if self.attempt.never_runs():
-            self.attempt.abandon(Reason.CANCELLED, UNSENT_DETAIL, counts=False)
-        elif self._wishes.another_if_unsent:
-            self.attempt.abandon(Reason.CANCELLED, UNSENT_DETAIL)
+        attempt = self.attempt
+        if attempt.never_runs():
+            attempt.abandon(Reason.CANCELLED, UNSENT_DETAIL, counts=False)
+            return
+        assert attempt.container is not None
+        self.site.engine.remove(attempt.container.id)  # from here on it can send nothing
+        attempt.container = None
+        if self._wishes.another_if_unsent and attempt.provably_unsent():
+            attempt.abandon(Reason.CANCELLED, UNSENT_DETAIL)
         else:
-            self.attempt.end(Outcome(State.CANCELLED, Reason.CANCELLED, UNSENT_DETAIL))
+            attempt.end(Outcome(State.CANCELLED, Reason.CANCELLED, UNSENT_DETAIL))
 
     def _give_up_unstarted(self) -> None:
         """Another supervisor kept it from starting, and died before it could say why."""
@@ -262,7 +267,7 @@ class Actions:
     def _gave_up_unsent(self) -> bool:
         """Whether it was ended by something else than its app and its job: another may follow."""
         seen, wishes = self.attempt.events(), self._wishes
-        if wishes.leaving and (self._ended_by is not None or seen.stopping is not None):
+        if wishes.leaving and (self._ended_by is not None or seen.stopping == "signal"):
             self.attempt.abandon(Reason.CANCELLED, UNSENT_DETAIL)
         elif not (wishes.end or self._ended_by) and ends.ended_from_outside(self.attempt):
             self.attempt.abandon(Reason.ENGINE_LOST, OUTSIDE_DETAIL)

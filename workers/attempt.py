@@ -102,13 +102,18 @@ class Attempt:
         """Whether the request can't have reached an app: then another attempt does no harm."""
         if self.job.state is not State.STARTING or self.events().sent:
             return False
-        never_ran = self.job.started_at is None and not self.spool.started()
-        return never_ran or self.spool.has_all_events()
+        if self.job.started_at is None and not self.spool.started():
+            return True
+        text = self.spool.read_all_events()
+        return text is not None and not parse(text).sent
 
     def never_runs(self) -> bool:
         """Whether no app has run, nor will: no late start of a sleeper can change that any more."""
-        unstarted = self.job.state is State.STARTING and self.job.started_at is None
-        return unstarted and self.spool.keep_from_starting()
+        if self.job.state is not State.STARTING or self.job.started_at is not None:
+            return False
+        with suppress(OSError):  # the disk: then nobody can say
+            return self.spool.keep_from_starting()
+        return False
 
     @property
     def run(self) -> plan.Run:

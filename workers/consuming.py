@@ -70,6 +70,7 @@ class Consuming:
         intake: Intake,
         compute_queues: list[str],
         node_queue: str,
+        leaving: Callable[[], bool] = lambda: False,
     ) -> None:
         self._consumer = consumer
         self._fitness = fitness
@@ -77,12 +78,19 @@ class Consuming:
         self._intake = intake
         self._compute_queues = compute_queues
         self._node_queue = node_queue
+        self._leaving = leaving
+        self._last = float("-inf")  # look
         self._seen = -1
         self._waiting_since: float | None = None
         self._reconnected = False
 
     def step(self, now: float) -> None:
         """One look; `now` is a monotonic clock's. Raises RedisError."""
+        gap, self._last = now - self._last, now
+        if self._leaving():
+            return
+        if gap > 5 * CONSUMING_SECONDS:  # Redis was away, or this process: that is no waiting
+            self._waiting_since, self._reconnected = None, False
         fit = self._fitness.fit
         self._consumer.call_soon(lambda: self._choose(fit))
         if self._waits(fit):
@@ -108,12 +116,16 @@ class Consuming:
         if taken or not self._intake.room:
             return False
         queues = [self._node_queue, *(self._compute_queues if fit else ())]
-        return any(self._client.llen(queue) for queue in queues)
+        try:
+            return any(self._client.llen(queue) for queue in queues)
+        except redis.RedisError:
+            self._waiting_since, self._reconnected = None, False
+            raise
 
     def _waited(self, now: float) -> None:
         self._waiting_since = now if self._waiting_since is None else self._waiting_since
         waited = now - self._waiting_since
-        if waited >= RESTART_SECONDS:
+        if waited >= RESTART_SECONDS and self._reconnected:
             logger.error("no message was taken for %.0f s: this process begins anew", waited)
             restart()
         elif waited >= STALL_SECONDS and not self._reconnected:

@@ -10,6 +10,7 @@ import redis
 from app import settings as app_settings
 from app.dispatch import Publisher, compute_queue
 from app.domain.compute import ComputeError
+from app.ledger.nodes import NodeTaken
 from app.ledger.overdue import Overdue
 from app.settings import SettingsError
 from workers.allegiance import FOREIGN, Allegiance
@@ -27,15 +28,18 @@ def main(arguments: list[str]) -> int:
         settings = app_settings.load()
         publisher = Publisher(settings.redis_url)
         site = make_site(settings, publisher)
+        site.ledger.nodes.check(site.node, site.identity)
         if "--dry-run" in arguments:
             print("\n".join(_due(site)) or "nothing is due")
         else:
             Sweep(site, publisher).sweep(time.monotonic())
             Upkeep(site).step(time.monotonic())
+            if not site.fitness.fit:
+                return _complain("; ".join(site.fitness.problems()))
             print("swept")
     except (redis.ConnectionError, redis.TimeoutError) as error:
         return _complain(f"Redis does not answer: {error}")
-    except (SettingsError, ComputeError, EngineError, Unprepared, OSError) as error:
+    except (SettingsError, ComputeError, EngineError, Unprepared, NodeTaken, OSError) as error:
         return _complain(str(error))
     except redis.RedisError as error:
         return _complain(f"Redis: {error}")

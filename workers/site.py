@@ -1,5 +1,6 @@
 """What the supervisors of one worker share: ledger, engine, spool, roster."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,9 @@ class Site:
     watcher: Watcher
 
 
+SOCKET = "unix:///var/run/docker.sock"  # docker-py's own choice
+
+
 def boot_id() -> str:
     """Another one on every machine, and after every boot of it."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -56,7 +60,7 @@ def make_site(settings: Settings, publish: Publish) -> Site:
         spool_root=spool_root,
         node=node,
         notes=tuple(engine.weaknesses()),
-        identity=f"{boot_id()} {settings.docker_host or 'default'}",
+        identity=f"{boot_id()} {settings.docker_host or os.environ.get('DOCKER_HOST', SOCKET)}",
         usher=install_usher(spool_root.path),
         compute=parse_resources(settings.compute_toml()),
         publish=publish,

@@ -5,7 +5,8 @@
     <spool root>/attempts/            only root can enter
     <spool root>/attempts/<replica>/  mounted into the replica, writable by any user
         plan, argv, request           written by us, before the container is created
-        started, events, response.*   written by the usher; `started` by us to keep it from running
+        started, events, response.*   written by the usher; `started` by us to keep it from running,
+                                      as a link that leads nowhere
 
 The app owns its directory: it may put links, FIFOs, gigabytes or lies there, and change them while
 we read. So everything is read relative to a directory handle, without following links, regular
@@ -26,7 +27,7 @@ from pathlib import Path
 EVENTS_LIMIT = 64 * 1024
 HEAD_LIMIT = 256 * 1024
 CHUNK_BYTES = 1024 * 1024
-_KEPT = b"kept\n"  # in the run-once marker; the usher's own is empty
+_KEPT = "kept"  # where the run-once marker leads as a link; the usher's own is a file
 
 
 class Untrusted(Exception):
@@ -64,8 +65,7 @@ class Spool:
         A container that is started after this ends at once.
         """
         try:
-            with (self.path / "started").open("xb") as file:
-                file.write(_KEPT)
+            os.symlink(_KEPT, self.path / "started")  # at once whole, also where the disk is full
         except FileExistsError:
             return False
         except FileNotFoundError:
@@ -75,9 +75,8 @@ class Spool:
     def kept_from_starting(self) -> bool:
         """Whether a supervisor took the marker, and no usher."""
         try:
-            with _regular_file(self.path, "started") as handle:
-                return os.read(handle, len(_KEPT)) == _KEPT
-        except (OSError, Untrusted):
+            return os.readlink(self.path / "started") == _KEPT
+        except OSError:
             return False
 
     def prepare(
@@ -99,6 +98,15 @@ class Spool:
             if not isinstance(error, OSError) or not self.exists():
                 raise
 
+    def read_all_events(self) -> str | None:
+        """The event file's text; None if it can't be read, or not to its end."""
+        try:
+            with _regular_file(self.path, "events") as handle:
+                text = os.read(handle, EVENTS_LIMIT + 1)
+        except (OSError, Untrusted):
+            return None
+        return text.decode("ascii", "replace") if len(text) <= EVENTS_LIMIT else None
+
     def read_events(self) -> str:
         """The event file's text, the first 64 KiB; empty if there is none to trust."""
         try:
@@ -106,14 +114,6 @@ class Spool:
                 return os.read(handle, EVENTS_LIMIT).decode("ascii", "replace")
         except (OSError, Untrusted):
             return ""
-
-    def has_all_events(self) -> bool:
-        """Whether `read_events` reads all there is; if not, more may have happened."""
-        try:
-            with _regular_file(self.path, "events") as handle:
-                return os.fstat(handle).st_size <= EVENTS_LIMIT
-        except (OSError, Untrusted):
-            return False
 
     def read_head(self) -> bytes:
         """The stored response's head. Raises OSError, Untrusted."""

@@ -47,7 +47,7 @@ def next_step(view: View) -> Step:
         return Step.REST
     if view.job.abandoned:
         return Step.REQUEUE
-    if view.kept_from_starting and not view.events.sent:
+    if view.kept_from_starting and view.job.state is State.STARTING and not view.events.sent:
         return Step.GIVE_UP
     if view.events.exited or _phase(view) is Phase.EXITED:
         return Step.FINISH

@@ -112,13 +112,19 @@ class Supervisor:
         job = self.attempt.job
         if job.state.final:
             pass
-        elif self._troubles >= TROUBLES and self.attempt.never_runs():
-            self.site.fitness.failed(str(error))
+        elif self._troubles >= TROUBLES and self._never_runs(error):
             actions.give_up_here(f"the engine could not start the replica: {error}")
         elif self._troubles >= LAST_TROUBLES and not isinstance(error, EngineError):
             detail = f"the job could not be supervised: {type(error).__name__}: {error}"
             actions.give_up(Outcome(State.FAILED, Reason.ENGINE_LOST, detail))
         self._pause(attention, error)
+
+    def _never_runs(self, error: Exception) -> bool:
+        """Whether the replica was not started, which this machine is noted for, nor will be."""
+        if self.attempt.job.started_at is not None:
+            return False
+        self.site.fitness.failed(str(error))
+        return self.attempt.never_runs()
 
     def _pause(self, attention: Attention, error: Exception) -> None:
         self._failures += 1

@@ -31,6 +31,7 @@ class Sweep:
         self._publisher = publisher
         self._last: float | None = None  # whole sweep
         self._server = ""  # the Redis process that it was of
+        self._redis_time = 0.0  # by its clock
         self._next_take_over = 0.0
         self._watching_since = 0.0  # from then on without a gap
 
@@ -50,12 +51,17 @@ class Sweep:
         """After a time without Redis all leases have lapsed and all nodes were silent.
 
         Nobody may be to blame for it: leases can be renewed first, and each node gets its whole
-        timeout again. The same where another process answers: its file may be an older one.
+        timeout again. The same where another process answers: its file may be an older one; and
+        where Redis's clock went on more than ours, as after a suspension: it tells of silence.
         """
         known, self._server = self._server, str(self._site.ledger.client.info("server")["run_id"])
+        before, self._redis_time = self._redis_time, float(self._site.ledger.client.time()[0])
         if self._last is None:
             self._watching_since = now
-        elif now - self._last > self._gap_seconds() or known != self._server:
+        elif (
+            max(now - self._last, self._redis_time - before) > self._gap_seconds()
+            or known != self._server
+        ):
             self._watching_since = now
             self._next_take_over = now + RENEWAL_SECONDS
 
@@ -109,7 +115,8 @@ class Sweep:
 
     def _silent(self, seconds: float) -> list[NodeView]:
         nodes = self._site.ledger.nodes.all()
-        return [n for n in nodes if n.attempts and n.silent_seconds >= seconds]
+        silent = [n for n in nodes if n.attempts and n.silent_seconds >= seconds]
+        return [n for n in silent if n.id != self._site.node]  # this one is alive
 
     def forget_nodes(self) -> None:
         """Forgets machines that nothing waits for and nobody has heard of for long.

@@ -50,6 +50,7 @@ class Worker:
             intake,
             [compute_queue(name) for name in site.compute],
             node_queue(site.node),
+            lambda: site.roster.stopping,
         )
         self._threads.append(Periodic("consuming", CONSUMING_SECONDS, consuming.step))
 

@@ -87,8 +87,11 @@ def delete(name: str) -> Response:
     """
     give_up = time.monotonic() + timeout_ms(DELETE_TIMEOUT_MS) / 1000
     record = services().ledger.deployments.terminate(name)
-    while not (gone := _shrink(record.uid, give_up)) and time.monotonic() < give_up:
-        time.sleep(POLL_SECONDS)  # replicas end on other machines
+    with services().waiting as may_wait:
+        while not (gone := _shrink(record.uid, give_up)) and time.monotonic() < give_up:
+            if not may_wait:
+                break
+            time.sleep(POLL_SECONDS)  # replicas end on other machines
     return jsonify(name=name, status="deleted" if gone else "terminating")
 
 

@@ -2,9 +2,10 @@
 
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import replace
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, jsonify, request
 
 from app.api import errors
 from app.api.bodies import LONGEST_TIMEOUT_MS, timeout_ms
@@ -12,7 +13,7 @@ from app.api.data_plane import acceptance
 from app.api.schemas import rfc3339, status_out
 from app.api.services import client, services
 from app.domain.errors import Conflict, NotFound
-from app.domain.job import Job, JobView, Reason
+from app.domain.job import ID_PATTERN, Job, Reason
 from app.domain.transport import RequestHead
 from app.ledger.deployments import DeploymentRecord
 from app.ledger.jobs import Submission
@@ -22,13 +23,16 @@ blueprint = Blueprint("jobs", __name__, url_prefix="/v1/job-deployments/<name>/j
 
 
 CANCEL_SECONDS = 10.0  # beyond the grace, for a container to be gone
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.1
 DETAIL = "cancelled on request"
 
 
 @blueprint.before_request
 def _authenticate() -> None:
     client()
+    job_id = (request.view_args or {}).get("job_id", "")
+    if not ID_PATTERN.fullmatch(job_id):  # it goes into the names of keys
+        raise NotFound(f"no job {job_id[:200]!r}")
 
 
 @blueprint.post("/cancel")
@@ -36,19 +40,22 @@ def cancel(name: str, job_id: str) -> tuple[Response, int]:
     """Cancels a job, in whatever state it is, and answers with its status.
 
     200 once its container is gone, also where it was over before; 202 if that takes longer than
-    `timeout` milliseconds: on a machine that is out of reach, for instance. Left out, those are the
-    grace and 10 s.
+    `timeout` milliseconds, for instance on a machine that is out of reach, and where many wait
+    already. Left out, those are the grace and 10 s.
     """
     here = services()
     default_ms = min(1000 * (here.settings.stop_grace_seconds + CANCEL_SECONDS), LONGEST_TIMEOUT_MS)
     give_up = time.monotonic() + timeout_ms(default_ms) / 1000
     uid = here.ledger.deployments.get(name).uid
     here.publish(here.ledger.jobs.cancel(uid, job_id, Reason.CANCELLED, DETAIL))
-    while not (gone := _gone(view := here.ledger.jobs.view(uid, job_id))):
-        if time.monotonic() >= give_up:
-            break
-        time.sleep(POLL_SECONDS)  # its replica ends on another machine
-    return jsonify(status_out(view)), 200 if gone else 202
+    view = here.ledger.jobs.view(uid, job_id)
+    with here.waiting as may_wait, suppress(NotFound):  # its deployment may go meanwhile
+        while may_wait and not _gone(here.ledger.jobs.get(uid, job_id)):
+            if time.monotonic() >= give_up:
+                break
+            time.sleep(POLL_SECONDS)  # its replica ends on another machine
+        view = here.ledger.jobs.view(uid, job_id)
+    return jsonify(status_out(view)), 200 if _gone(view.job) else 202
 
 
 @blueprint.post("/retry")
@@ -103,8 +110,8 @@ def _kept(job: Job) -> Response:
     return response
 
 
-def _gone(view: JobView) -> bool:
-    return view.job.state.final and view.job.teardown is None
+def _gone(job: Job) -> bool:
+    return job.state.final and job.teardown is None
 
 
 def _copied(job: Job, new_id: str) -> Upload:
@@ -115,8 +122,12 @@ def _copied(job: Job, new_id: str) -> Upload:
     headers = [pair for pair in head.headers if pair[0] != "X-Inference-Id"]
     headers.append(("X-Inference-Id", new_id))
     upload = payloads.upload(replace(head, headers=headers).to_bytes())
-    for chunk in body:
-        upload.write(chunk)
+    try:
+        for chunk in body:
+            upload.write(chunk)
+    except NotFound:
+        upload.discard()
+        raise
     return upload
 
 

@@ -1,5 +1,6 @@
 """What the views work with: one set for each process."""
 
+import threading
 from dataclasses import dataclass
 
 from flask import Flask, current_app, request
@@ -17,6 +18,23 @@ from app.settings import Settings
 _KEY = "onejob"
 
 
+class Waiting:
+    """Bounds how many threads wait for something to end: the others have to answer."""
+
+    def __init__(self, threads: int) -> None:
+        self._places = threading.BoundedSemaphore(max(1, threads // 2))
+        self._held = threading.local()
+
+    def __enter__(self) -> bool:
+        """Whether this thread may wait."""
+        self._held.place = self._places.acquire(blocking=False)
+        return bool(self._held.place)
+
+    def __exit__(self, *_: object) -> None:
+        if self._held.place:
+            self._places.release()
+
+
 @dataclass(frozen=True)
 class Services:
     """The parts of the house that a view may use."""
@@ -26,6 +44,7 @@ class Services:
     memory: Memory
     publish: Publish
     tokens: Tokens
+    waiting: Waiting
     compute: dict[str, ComputeResource]  # of the operator's file; workers tell of more
 
 

@@ -65,7 +65,8 @@ class Nodes:
         """Raises NodeTaken where `announce` would. Changes nothing."""
         known: Any = self._client.hget(keys.node(node), "identity")
         silent = [view.silent_seconds for view in self.all() if view.id == node]
-        if known not in (None, identity.encode()) and min(silent, default=1e9) < SILENT_SECONDS:
+        alive = min(silent, default=1e9) < self._silent_seconds
+        if alive and known not in (None, b"", identity.encode()):
             raise NodeTaken(_taken(node))
 
     def alive(self) -> list[dict[str, Any]]:

@@ -46,7 +46,9 @@ class Overdue:
         return int(count)
 
     def _by_prefix(self, kind: str, before: str, after: str = "") -> dict[str, str]:
-        names = (records.text(key) for key in self._client.scan_iter(f"{before}*{after}"))
+        names = (
+            records.text(key) for key in self._client.scan_iter(f"{before}*{after}", count=1000)
+        )
         return {f"{kind} {n.removeprefix(before).removesuffix(after)}": n for n in names}
 
 

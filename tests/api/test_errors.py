@@ -198,7 +198,7 @@ def test_above_the_soft_limit_nothing_new_is_taken_and_what_was_is_served(
 ) -> None:
     job_id = api.submit(hello)
     used = int(ledger.client.info("memory")["used_memory"])  # type: ignore[index]
-    ledger.client.config_set("maxmemory", used + used // 10)  # 91 % are used
+    ledger.client.config_set("maxmemory", used + used // 5)  # 83 % are used
     try:
         give_up = time.monotonic() + 10
         while (answer := api.data("POST", f"/{hello}", body=b"x")).status == 202:

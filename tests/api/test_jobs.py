@@ -1,6 +1,7 @@
 """One job, for whoever looks after it: cancel and retry; and pause, resume, purge of them all."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import pytest
 
@@ -8,7 +9,7 @@ from app.domain.job import Reason, State
 from app.domain.transport import RequestHead
 from app.ledger import Ledger
 from tests.api.faces import Faces, deployment
-from tests.api.wire import Answer
+from tests.api.wire import Answer, call
 from tests.api.worker import PlayedWorker
 
 
@@ -221,3 +222,29 @@ def test_the_status_tells_of_earlier_attempts(
     assert status["Attempt"] == 2
     details = [e["Detail"] for e in status["Timeline"] if e["Event"] == "abandoned"]
     assert details == ["out of memory"]
+
+
+@pytest.mark.parametrize("verb", ["cancel", "retry", "logs"])
+def test_an_id_with_a_nul_is_no_other_jobs(api: Faces, hello: str, verb: str) -> None:
+    """In the name of a key it would end there."""
+    first, second = api.submit(hello), api.submit(hello)
+    for job_id in (first, second):
+        method = "GET" if verb == "logs" else "POST"
+        path = f"/job-deployments/{hello}/jobs/{job_id}%00/{verb}"
+        answer = api.control(method, path)
+        assert (answer.status, answer.json["code"]) == (404, "not_found")
+    assert api.status(hello, first).json["State"] == "dispatched"
+    assert api.status(hello, second).json["State"] == "queued"
+
+
+def test_where_many_wait_already_a_cancel_is_answered_at_once(
+    api: Faces, hello: str, worker: PlayedWorker
+) -> None:
+    job_id = api.submit(hello)
+    grip = worker.run(hello, job_id)
+    with ThreadPoolExecutor(8) as pool:  # the server has 4 threads
+        asked = [pool.submit(post, api, hello, job_id, "cancel?timeout=9000") for _ in range(8)]
+        assert next(as_completed(asked)).result().status == 202
+        assert call(api.port, "GET", "/health").status == 200
+        worker.end(grip, State.CANCELLED, Reason.CANCELLED, "cancelled on request", {})
+        assert {one.result().status for one in asked} == {200, 202}

@@ -104,5 +104,6 @@ def test_a_machine_dies_with_its_worker_and_its_replica_and_the_other_goes_on(
     assert house.finished("both", near[0])["State"] == "succeeded"
     engine.start()
     assert house.start_second_worker(engine).node == far[1].node
-    house.finished("both", far[0])
+    status = house.finished("both", far[0])
+    assert (status["State"], status["Reason"]) == ("failed", "engine_lost")
     house.until_nothing_is_left()

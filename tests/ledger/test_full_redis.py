@@ -8,6 +8,7 @@ import redis
 
 from app.domain.job import Reason, State
 from app.ledger import Ledger
+from app.ledger.attempts import Grip
 from tests.ledger.scene import LEASE, NODE, Scene, check_places, ids
 
 
@@ -43,6 +44,7 @@ def test_accepted_work_comes_to_its_end(ledger: Ledger) -> None:
         scene.run(done)
         scene.finish(done)
         assert ids(attempts.release(done)) == ["next"]
+        assert Grip.of(scene.claim("next").job).id == "next"  # type: ignore[arg-type]
         assert ids(scene.requeue(again)) == ["again"]
         scene.cancel("cancelled")
         attempts.let_go(cancelled, NODE)

@@ -9,6 +9,7 @@ from app.ledger import Ledger
 from app.ledger.attempts import Stale
 from app.ledger.recovery import Identity
 from tests.ledger.scene import NODE, Scene, check_places, ids
+from tests.ledger.test_lost_nodes import retrying
 
 
 @pytest.fixture
@@ -148,3 +149,16 @@ def test_more_than_the_cap_may_run_after_it_and_nothing_more_starts(two: Scene) 
     assert two.state("b") is State.QUEUED
     two.end(two.grip("a"))
     assert two.state("b") is State.DISPATCHED
+
+
+def test_what_ended_unknown_is_followed_by_another_attempt_where_the_policy_says_so(
+    ledger: Ledger,
+) -> None:
+    scene = retrying(ledger, cap=2)
+    ledger.nodes.announce(NODE, {})
+    scene.run(scene.started("a"))
+    ledger.recovery.begin()
+    assert report(scene, NODE) == ["a"]
+    job = scene.job("a")
+    assert (job.state, job.attempt) == (State.DISPATCHED, 2)
+    check_places(scene)

@@ -118,6 +118,15 @@ def test_a_loop_without_a_connection_is_left_alone(desk: Desk) -> None:
     assert desk.pass_seconds(3) == 0
 
 
+def test_a_time_without_a_look_is_no_waiting(desk: Desk) -> None:
+    """Redis was away, or this process was stopped."""
+    desk.client.lpush("compute.cpu", "waits")
+    assert desk.pass_seconds(STALL_SECONDS - 2) == 0
+    desk.now += 100
+    assert desk.pass_seconds(STALL_SECONDS) == 0
+    assert desk.pass_seconds(2) == 1
+
+
 # -- with the real Celery ----------------------------------------------------------------------
 
 

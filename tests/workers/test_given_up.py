@@ -84,16 +84,23 @@ def test_what_vanished_before_its_request_costs_one_attempt(rig: Rig, point: str
     rig.check_nothing_left()
 
 
-def test_an_app_that_takes_its_marker_for_ours_gains_nothing(rig: Rig) -> None:
+@pytest.mark.parametrize("removes_events", [False, True])
+def test_an_app_that_takes_its_marker_for_ours_gains_nothing(
+    rig: Rig, removes_events: bool
+) -> None:
     """It may write what it likes there. Its request was sent: it is not made again."""
     rig.script = runs
     rig.submit()
-    rig.killed_at("after engine.start")
-    (rig.usher().spool / "started").write_bytes(b"kept\n")
+    rig.killed_at("after attempts.advance", time=2)
+    marker = rig.usher().spool / "started"
+    marker.unlink()
+    marker.symlink_to("kept")
+    if removes_events:
+        (rig.usher().spool / "events").unlink()
     rig.usher().finish()
     Fresh(rig).run()
-    assert rig.fate() == ("succeeded", "exit_0")
-    assert rig.engine.made == {rig.replica(): 1}
+    assert rig.job().state.final
+    assert rig.engine.made == rig.engine.starts == {rig.replica(): 1}
 
 
 def test_a_sleepers_late_start_of_what_was_given_up_runs_nothing(rig: Rig) -> None:

@@ -126,7 +126,7 @@ def test_killed_between_two_steps_of_a_loss_the_next_sweep_ends_the_rest_once(
 
 def losing(rig: Rig, site: Site, free: bool) -> None:
     settings = site.settings.model_copy(update={"free_lost_slots": free})
-    rig.sweep(replace(site, settings=settings)).lose_nodes()
+    rig.sweep(replace(site, settings=settings, node="another")).lose_nodes()
 
 
 def states(rig: Rig, count: int) -> Counter[str]:

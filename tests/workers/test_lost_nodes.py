@@ -1,5 +1,6 @@
 """Machines that are lost, as another one sees it, and what they find when they are back."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import redis
 from app.domain.job import State
 from tests.workers.rig import Rig, runs
 from tests.workers.test_sweep import Away
+from workers.site import Site
 from workers.supervisor import supervise
 
 SECONDS = 60  # the node timeout
@@ -18,9 +20,14 @@ def silent(rig: Rig, seconds: float = SECONDS + 1) -> None:
     rig.ledger.client.zadd("onejob:nodes", {rig.node: now[0] - seconds})
 
 
+def elsewhere(rig: Rig) -> Site:
+    """A worker of another machine: each takes its own for alive."""
+    return replace(rig.site(), node="another")
+
+
 def watched(rig: Rig, seconds: int = SECONDS + 1) -> Any:
     """A sweep that has run for so long without a gap."""
-    sweep = rig.sweep()
+    sweep = rig.sweep(elsewhere(rig))
     for now in range(1000, 1000 + seconds):
         sweep.sweep(float(now))
     return sweep
@@ -55,7 +62,7 @@ def test_a_sweep_that_has_not_watched_for_so_long_judges_nobody(rig: Rig) -> Non
 
 def test_after_redis_was_away_every_node_gets_its_whole_timeout(rig: Rig) -> None:
     running(rig)
-    site = rig.site()
+    site = elsewhere(rig)
     sweep, jobs = rig.sweep(site), site.ledger.jobs
     for now in range(1000, 1065):
         sweep.sweep(float(now))
@@ -132,3 +139,13 @@ def test_a_machine_that_nobody_waits_for_is_forgotten_in_time(rig: Rig) -> None:
     silent(rig, 8 * 24 * 3600)
     watched(rig)
     assert rig.ledger.nodes.all() == []
+
+
+def test_no_machine_gives_itself_up(rig: Rig) -> None:
+    """After a suspension its own last sign of life is old, too."""
+    running(rig)
+    silent(rig)
+    sweep = rig.sweep()
+    for now in range(1000, 1000 + SECONDS + 5):
+        sweep.sweep(float(now))
+    assert rig.job("j1").state is State.RUNNING

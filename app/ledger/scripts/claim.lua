@@ -6,6 +6,7 @@
 -- cancelled) | {'not_dispatched', {}} | {'elsewhere', {}} (not a job for this node: a message
 -- from before its deployment's compute changed) | {'recovering', {}} | {'missing', {}}.
 -- The record comes in the same call: read later, it could show the grip of who took over since.
+write_even_if_full()
 local uid, id, node, lease, token = unpack(ARGV, 1, 5)
 local key, ref, t = K.job(uid, id), ref_of(uid, id), now()
 local job = fields(key, 'state', 'expires_at', 'compute', 'fence', 'claim')

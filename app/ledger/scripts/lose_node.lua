@@ -5,7 +5,7 @@
 -- retry policy says so, or this attempt was given up already. The node may still run the replicas:
 -- they become strays, unless slots are to be freed at once. A machine that is only cut off finds the
 -- jobs in other hands.
--- Reads nodes, leases, job, specs, deadlines; writes what keep_stray, finish, next_attempt and admit
+-- Reads nodes, leases, job, specs, deadlines; writes what keep_stray, lose_attempt and admit
 -- write. Returns {1 if there may be more, flat list uid, id, compute, deployment}.
 write_even_if_full()
 local node, timeout, grace, slots, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4],
@@ -14,25 +14,16 @@ local t, hints, touched = now(), {}, {}
 local last = redis.call('ZSCORE', K.nodes(), node)
 if last and tonumber(last) > t - timeout then return {0, hints} end
 
-local function over(uid, id, job, spec)
+local function over(uid, id, job)
   local detail = string.format('its machine has been silent for %d s', t - tonumber(last or t))
-  if not unfinished(job.state) then
-    redis.call('HDEL', K.job(uid, id), 'teardown')
-    note(uid, id, 'node_lost', detail)
-  elseif not job.cancel and job.abandoned then
-    -- Under a new number: a replica of this one may still be there.
-    next_attempt(uid, id, job.abandoned, job.abandoned_detail, true)
-  elseif not job.cancel and spec and may_retry(spec, 'node_lost', job.attempt) then
-    next_attempt(uid, id, 'node_lost', detail, true)
-  else
-    finish(uid, id, 'failed', 'node_lost', detail)
-  end
+  if unfinished(job.state) then return lose_attempt(uid, id, detail) end
+  redis.call('HDEL', K.job(uid, id), 'teardown')
+  note(uid, id, 'node_lost', detail)
 end
 
 local function lose(ref)
   local uid, id = split(ref)
-  local job = fields(K.job(uid, id), 'state', 'node', 'attempt', 'fence', 'teardown', 'version',
-    'cancel', 'abandoned', 'abandoned_detail')
+  local job = fields(K.job(uid, id), 'state', 'node', 'attempt', 'fence', 'teardown', 'version')
   local holder = job.state and (unfinished(job.state) and job.node or job.teardown)
   local ends = redis.call('ZSCORE', K.deadlines(), ref)
   redis.call('ZREM', K.leases(node), ref)
@@ -43,7 +34,7 @@ local function lose(ref)
   redis.call('SREM', K.slots(uid), id)
   if slots == 'kept' then keep_stray(node, uid, id, job.attempt, ends) end
   redis.call('HSET', K.job(uid, id), 'fence', tonumber(job.fence) + 1) -- nobody holds it any more
-  over(uid, id, job, spec)
+  over(uid, id, job)
   touched[uid] = true
 end
 

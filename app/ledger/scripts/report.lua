@@ -5,7 +5,7 @@
 -- ARGV: node, epoch, then for each replica: uid, id, attempt
 -- Whoever holds an attempt from before has lost it: fences begin anew, above all that were given.
 -- Reads and writes job, leases, queue, slots, ttl, dispatched, recovering, and what clear_attempt,
--- finish and admit write. Returns a flat list uid, id, compute, deployment. Repeated: nothing, the
+-- lose_attempt and admit write. Returns a flat list uid, id, compute, deployment. Repeated: nothing, the
 -- hints of the lost answer are the sweep's to publish.
 write_even_if_full()
 local node, epoch = ARGV[1], tonumber(ARGV[2])
@@ -46,7 +46,7 @@ local function settle(ref)
   end
   redis.call('ZREM', K.leases(node), ref)
   if job.state and unfinished(job.state) then
-    finish(uid, id, 'failed', 'node_lost', 'the ledger was restored from an older file; what became of the replica is not known')
+    lose_attempt(uid, id, 'the ledger was restored from an older file; what became of the replica is not known')
   end
   redis.call('HDEL', K.job(uid, id), 'teardown')
   redis.call('SREM', K.slots(uid), id)

@@ -45,3 +45,17 @@ local function next_attempt(uid, id, reason, detail, counts)
   note(uid, id, 'queued', detail)
   put_back(uid, id)
 end
+
+-- What becomes of a job whose machine is lost, or of whose attempt nobody knows anything.
+local function lose_attempt(uid, id, detail)
+  local job = fields(K.job(uid, id), 'attempt', 'version', 'cancel', 'abandoned', 'abandoned_detail')
+  local spec = spec_of(uid, job.version)
+  if not job.cancel and job.abandoned then
+    -- Under a new number: a replica of this one may still be there.
+    next_attempt(uid, id, job.abandoned, job.abandoned_detail, true)
+  elseif not job.cancel and spec and may_retry(spec, 'node_lost', job.attempt) then
+    next_attempt(uid, id, 'node_lost', detail, true)
+  else
+    finish(uid, id, 'failed', 'node_lost', detail)
+  end
+end
