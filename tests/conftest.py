@@ -45,6 +45,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         require(engine_answers(), "no Docker engine answers")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in a hook of this name
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_slowness)  # stable: fast ones first
     for item in items:

@@ -31,7 +31,7 @@ UPKEEP_SECONDS = 2.0
 STRAYS_SECONDS = 6.0
 DANGLING_SECONDS = 30.0
 DANGLING_GRACE_SECONDS = 10.0  # for a container or directory whose attempt the ledger may yet show
-DRAFT_SECONDS = 600.0  # a directory is made in far less, also where Redis goes away meanwhile
+DRAFT_SECONDS = 60.0  # a directory is made in far less, also where Redis goes away meanwhile
 OVERDUE_SECONDS = 1.0  # beyond the grace: the usher and the supervisor come first
 
 

@@ -18,7 +18,7 @@ from workers.sweep import Sweep
 from workers.upkeep import UPKEEP_SECONDS, Upkeep
 
 logger = logging.getLogger(__name__)
-LEAVE_SECONDS = 3.0  # from the signal to the end, whatever the supervisors are doing
+LEAVE_SECONDS = 2.0  # from the signal to the end, whatever the supervisors are doing
 REMOVAL_SECONDS = 10.0  # more, for a worker that takes its replicas along
 
 

@@ -10,7 +10,7 @@ from app.dispatch import compute_queue, node_queue
 from app.ledger import Ledger, keys
 from tests.chaos.world import World
 
-PATIENCE_SECONDS = 30.0  # after the last end, for teardown and sweeps
+PATIENCE_SECONDS = 120.0  # after the last end; what a killed worker left half-made goes last
 COMPUTE = "cpu"
 _DUE = f"{keys.PREFIX}due:deadlines"
 
