@@ -7,15 +7,6 @@ import docker
 import pytest
 import requests
 
-# These share the one second engine, one after the other, and wait most of the time: they begin
-# first, in one process beside all others.
-SECOND_ENGINE = (
-    "tests/test_second_engine.py",
-    "tests/e2e/test_two_machines.py",
-    "tests/e2e/test_lost_machines.py",
-    "tests/e2e/test_cut_off.py",
-    "tests/e2e/test_engine_faults.py",
-)
 # These take longest, or disturb most: they come after all others.
 LAST = ("tests/e2e/", "tests/compose/test_compose.py", "tests/chaos/")
 
@@ -45,21 +36,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         require(engine_answers(), "no Docker engine answers")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in a hook of this name
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_slowness)  # stable: fast ones first
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
 
 
-def _group(item: pytest.Item) -> str:
-    """What stays in one process: a file, whose fixtures are made once; or the second engine's."""
-    return "second engine" if item.nodeid.startswith(SECOND_ENGINE) else item.nodeid.split("::")[0]
-
-
-def _slowness(item: pytest.Item) -> tuple[bool, bool, bool]:
-    return (
-        not item.nodeid.startswith(SECOND_ENGINE),
-        item.nodeid.startswith(LAST),
-        item.get_closest_marker("docker") is not None,
-    )
+def _slowness(item: pytest.Item) -> tuple[bool, bool]:
+    return item.nodeid.startswith(LAST), item.get_closest_marker("docker") is not None
