@@ -13,7 +13,7 @@ from tests.images import base_image
 from tests.second_engine import SecondEngine, second_engine
 
 # Another file's second engine may have to be waited for.
-pytestmark = [pytest.mark.docker, pytest.mark.root, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.docker, pytest.mark.root, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

@@ -216,7 +216,7 @@ class Rig:
         assert self.ledger.attempts.held(self.node) == []
         assert self.slots() == set()
 
-    def until(self, holds: Callable[[], object], seconds: float = 10) -> None:
+    def until(self, holds: Callable[[], object], seconds: float = 30) -> None:
         """Waits for something that Redis alone tells."""
         give_up = time.monotonic() + seconds
         while not holds():
