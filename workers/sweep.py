@@ -55,7 +55,8 @@ class Sweep:
         where Redis's clock went on more than ours, as after a suspension: it tells of silence.
         """
         known, self._server = self._server, str(self._site.ledger.client.info("server")["run_id"])
-        before, self._redis_time = self._redis_time, float(self._site.ledger.client.time()[0])
+        seconds, microseconds = self._site.ledger.client.time()
+        before, self._redis_time = self._redis_time, seconds + microseconds / 1e6
         if self._last is None:
             self._watching_since = now
         elif (
