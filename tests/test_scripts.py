@@ -205,6 +205,14 @@ class TestShared:
     def leave(self, user: subprocess.Popen[str]) -> None:
         user.communicate(timeout=30)
 
+    @pytest.mark.parametrize("code", [0, 3])
+    def test_who_stops_it_ends_with_the_command_s_own_code(self, folder: Path, code: int) -> None:
+        command = ["sh", "-c", f"exit {code}"]
+        argv = ["bash", "-c", WITH_STAND_IN, "engine", str(ROOT), str(folder), *command]
+        done = run(*argv)
+        assert "stopping dockerd" in done.stdout
+        assert (done.returncode, done.stderr) == (code, "")
+
     @pytest.mark.parametrize("first_out", [0, 1], ids=["who-started-it", "who-found-it"])
     def test_the_last_one_out_stops_it(self, folder: Path, first_out: int) -> None:
         users = [self.user(folder), self.user(folder)]
