@@ -62,6 +62,10 @@ class Settings(BaseModel):
     docker_host: str | None = None
     network: str = Field("onejob", pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$")
     concurrency: int = Field(100, ge=1, le=10_000)  # jobs that one worker supervises at once
+    # What this machine has for replicas; not given: all that the engine says it has.
+    node_cpus: float | None = Field(None, gt=0, le=100_000)
+    node_memory_mb: int | None = Field(None, ge=8)
+    node_gpus: str | None = None  # devices, with commas between them, or "none"
     own_replicas: bool = False  # a worker that stops ends its replicas, too
     lease_seconds: Seconds = 10
     sweep_seconds: Seconds = 1

@@ -279,6 +279,7 @@ class Attempt:
         """Removes what is there and queues the job again. Raises Stale."""
         self._remove()
         self.site.publish(self.site.ledger.attempts.requeue(self.grip))
+        self.site.room.freed()
         self.job = replace(self.job, state=State.QUEUED, abandoned=None)
 
     def release(self) -> None:
@@ -287,6 +288,7 @@ class Attempt:
         self.keep_log()
         self._remove()
         self.site.publish(self.site.ledger.attempts.release(self.grip))
+        self.site.room.freed()
         self.job = replace(self.job, teardown=None)
 
     def _remove(self) -> None:

@@ -233,6 +233,12 @@ class DockerEngine:
             restores = bool(self._api.info()["LiveRestoreEnabled"])
         return [] if restores else ["live-restore is off: a restart of the engine ends its jobs"]
 
+    def machine(self) -> tuple[float, int]:
+        """See Engine."""
+        with translated():
+            info = self._api.info()
+        return float(info["NCPU"]), int(info["MemTotal"])
+
     def ensure_network(self, name: str) -> None:
         """See Engine, and `workers.docker_network` for what its containers can't reach."""
         docker_network.ensure(self._api, name)

@@ -73,6 +73,7 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "CapDrop": ["ALL"],
         "CapAdd": list(CAPABILITIES),
         "SecurityOpt": ["no-new-privileges"],
+        **({"Runtime": spec.runtime} if spec.runtime else {}),
         **_limit_config(spec),
     }
 
@@ -86,8 +87,10 @@ def _limit_config(spec: ContainerSpec) -> dict[str, Any]:
         "PidsLimit": limits.pids,
         "ShmSize": limits.shm_bytes,
     }
-    if limits.gpus > 0:
-        config["DeviceRequests"] = [{"Count": limits.gpus, "Capabilities": [["gpu"]]}]
+    if limits.gpus:
+        # By name: a count would give every container the same first ones.
+        devices = {"DeviceIDs": list(limits.gpus), "Capabilities": [["gpu"]]}
+        config["DeviceRequests"] = [devices]
     return config
 
 

@@ -101,12 +101,12 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a container may use. No swap; `gpus` is a count of whole ones."""
+    """What a container may use. No swap; `gpus` are whole devices, as the engine knows them."""
 
     cpus: float
     memory_bytes: int
     pids: int  # processes and threads
-    gpus: int
+    gpus: tuple[str, ...]
     shm_bytes: int
 
 
@@ -115,8 +115,9 @@ class ContainerSpec:
     """A container to create. `argv` runs instead of the image's own entrypoint and command.
 
     `image` is an `Image.id`, `env` stands on top of the image's. `network` is the name of a
-    network, or "none". `stop_signal` and `stop_grace_seconds` are for those who stop it from
-    outside (`docker stop`); the verb `stop` is told its grace.
+    network, or "none". `runtime` is one that the engine knows, None its default. `stop_signal` and
+    `stop_grace_seconds` are for those who stop it from outside (`docker stop`); the verb `stop` is
+    told its grace.
     """
 
     name: str
@@ -129,6 +130,7 @@ class ContainerSpec:
     network: str
     stop_signal: int
     stop_grace_seconds: int
+    runtime: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +237,10 @@ class Engine(Protocol):
 
     def weaknesses(self) -> list[str]:
         """What of its settings may cost jobs, in words for an operator."""
+        ...
+
+    def machine(self) -> tuple[float, int]:
+        """The processors and the memory, in bytes, of the machine that it runs on."""
         ...
 
     def ensure_network(self, name: str) -> None:

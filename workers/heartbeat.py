@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 
 import redis
 
@@ -71,6 +72,7 @@ class Heartbeat:
         compute = {name: r.model_dump() for name, r in self._site.compute.items()}
         info = {
             "compute": compute,
+            "capacity": asdict(self._site.room.offer.capacity),
             "problems": self._site.fitness.problems(),
             "notes": self._site.notes,
         }

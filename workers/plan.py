@@ -118,6 +118,7 @@ def container_spec(run: Run, image: Image, usher: Path, spool: Path) -> Containe
         network="none" if run.compute.network == "none" else run.settings.network,
         stop_signal=15,  # to the usher, which sends the image's own to the app
         stop_grace_seconds=int(run.settings.stop_grace_seconds) + 1,
+        runtime=run.compute.runtime,
     )
 
 
@@ -137,7 +138,7 @@ def environment(run: Run) -> dict[str, str]:
 
 def labels(run: Run) -> dict[str, str]:
     """By these a container is found again, whoever made it."""
-    return {
+    return run.compute.labels | {
         LABEL_NODE: run.node,
         LABEL_UID: run.job.uid,
         LABEL_JOB: run.job.id,
@@ -148,7 +149,10 @@ def labels(run: Run) -> dict[str, str]:
 
 
 def limits(run: Run) -> Limits:
-    """What the replica may use: the compute resource times the deployment's size."""
+    """What the replica may use: the compute resource times the deployment's size.
+
+    Which devices these are was decided at the claim.
+    """
     compute, size = run.compute, run.spec.compute.size
     memory_mounts = (m.size_in_mb for m in run.container.volume_mounts if m.type == "memory")
     shm = next(memory_mounts, None)
@@ -156,7 +160,7 @@ def limits(run: Run) -> Limits:
         cpus=compute.cpus * size,
         memory_bytes=compute.memory_mb * size * 2**20,
         pids=run.settings.pids_limit,
-        gpus=compute.gpus * size,
+        gpus=run.job.gpus,
         shm_bytes=shm * 2**20 if shm else SHM_BYTES,
     )
 

@@ -1,17 +1,19 @@
 """What the supervisors of one worker share: ledger, engine, spool, roster."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.dispatch import Publish
-from app.domain.compute import ComputeResource, parse_resources
+from app.dispatch import Publish, Publisher
+from app.domain.compute import ComputeResource, Offer, parse_resources
 from app.ledger import Ledger, connect
 from app.settings import Settings
 from workers.docker_engine import DockerEngine
 from workers.engine import Engine
 from workers.fitness import Fitness
 from workers.prepare import install_usher
+from workers.room import Room, capacity, shortages
 from workers.roster import Roster
 from workers.spool import SpoolRoot
 from workers.watch import Watcher
@@ -29,11 +31,16 @@ class Site:
     notes: tuple[str, ...]  # for an operator
     identity: str  # of this machine and its engine: two of them can't be one node
     usher: Path
-    compute: dict[str, ComputeResource]
+    room: Room
     publish: Publish
     roster: Roster
     fitness: Fitness
     watcher: Watcher
+
+    @property
+    def compute(self) -> Mapping[str, ComputeResource]:
+        """The compute resources of this machine, by name."""
+        return self.room.offer.compute
 
 
 SOCKET = "unix:///var/run/docker.sock"  # docker-py's own choice
@@ -44,7 +51,7 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def make_site(settings: Settings, publish: Publish) -> Site:
+def make_site(settings: Settings, publisher: Publisher) -> Site:
     """The site of a worker with these settings; makes spool root, usher and network if need be.
 
     Raises EngineError, Unprepared, SettingsError, ComputeError.
@@ -53,17 +60,19 @@ def make_site(settings: Settings, publish: Publish) -> Site:
     node = spool_root.make()
     engine = DockerEngine(settings.docker_host)
     engine.ensure_network(settings.network)
+    ledger = Ledger(connect(settings.redis_url), settings.hint_seconds)
+    offer = Offer(capacity(settings, engine), parse_resources(settings.compute_toml()))
     return Site(
         settings=settings,
-        ledger=Ledger(connect(settings.redis_url), settings.hint_seconds),
+        ledger=ledger,
         engine=engine,
         spool_root=spool_root,
         node=node,
-        notes=tuple(engine.weaknesses()),
+        notes=(*engine.weaknesses(), *shortages(offer)),
         identity=f"{boot_id()} {settings.docker_host or os.environ.get('DOCKER_HOST', SOCKET)}",
         usher=install_usher(spool_root.path),
-        compute=parse_resources(settings.compute_toml()),
-        publish=publish,
+        room=Room(ledger.attempts, node, offer, publisher.to_node),
+        publish=publisher,
         roster=Roster(),
         fitness=Fitness(),
         watcher=Watcher(),

@@ -40,12 +40,14 @@ def supervise(
     lease = site.settings.lease_seconds
     try:
         claimed = site.ledger.attempts.claim(
-            uid, job_id, site.node, lease, site.compute, only_own=not site.fitness.fit
+            uid, job_id, site.node, lease, site.room.offer, only_own=not site.fitness.fit
         )
     except redis.RedisError as error:
         logger.warning("%s/%s not claimed, the sweep will hint again: %s", uid, job_id, error)
         return None
     site.publish(claimed.hints)
+    if claimed.no_room:
+        site.room.lacking()
     done = Supervisor(site, claimed.job, note_started).run() if claimed.job else None
     return done or _over(site, uid, job_id)
 

@@ -1,6 +1,7 @@
 """What is overdue. Every worker sweeps; each step compares and sets, so any number may.
 
 - hints whose message seems lost are published again (the flood rule is in the script);
+- jobs that waited for room on this node, and can have it, get a hint on the node's own queue;
 - attempts of this node whose lease lapsed get a hint on the node's own queue;
 - waiting jobs past their TTL expire; records past their retention go;
 - deployments that are being deleted shrink;
@@ -38,7 +39,14 @@ class Sweep:
     def sweep(self, now: float) -> None:
         """All steps once; `now` is a monotonic clock's. Raises RedisError if Redis is away."""
         self._note_gap(now)
-        steps = [self.republish, self.expire, self.forget, self.shrink, self.free_strays]
+        steps = [
+            self.republish,
+            self._site.room.fill,
+            self.expire,
+            self.forget,
+            self.shrink,
+            self.free_strays,
+        ]
         if now >= self._next_take_over:
             steps.append(self.take_over)
         if now - self._watching_since >= self._site.settings.node_timeout_seconds:

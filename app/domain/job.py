@@ -123,6 +123,7 @@ class Job:
     result_expires_at: datetime | None = None
     node: str | None = None
     replica: str | None = None  # the container's name
+    gpus: tuple[str, ...] = ()  # devices of the node that are this attempt's alone
     teardown: str | None = None  # the node whose container still has to go
     cancel: Reason | None = None  # asked for, not yet carried out
     abandoned: Reason | None = None  # why another attempt follows once its container is gone

@@ -11,6 +11,7 @@ from typing import Any
 
 import redis
 
+from app.domain.compute import Offer
 from app.domain.job import Hint, Job, Reason, State
 from app.ledger import keys, records
 from app.ledger.payloads import Upload
@@ -49,6 +50,7 @@ class Claimed:
 
     job: Job | None
     hints: list[Hint]
+    no_room: bool = False  # it waits until the node has room for it, or another one
 
 
 class Attempts:
@@ -64,22 +66,34 @@ class Attempts:
         job_id: str,
         node: str,
         lease_seconds: float,
-        compute: Iterable[str] = (),
+        offer: Offer | None = None,
         only_own: bool = False,
     ) -> Claimed:
         """Claims a dispatched job, or takes over this node's attempt if its lease has lapsed.
 
-        `compute` names the node's compute resources: a job of another one stays for others.
-        Without any, the node takes what comes. With `only_own` nothing new is claimed.
+        A job of a compute resource that the node does not offer stays for others; one that it
+        has no room for waits in line. Without an offer the node takes what comes. With `only_own`
+        nothing new is claimed.
         """
         args = (uid, job_id, node, lease_seconds, secrets.token_hex(8))
         verdict, flat, *record = (
-            (b"not_dispatched", ()) if only_own else self._verbs("claim", *args, *compute)
+            (b"not_dispatched", ())
+            if only_own
+            else self._verbs("claim", *args, offer.text if offer else "")
         )
         hints = records.admitted(uid, flat)
         if verdict == b"not_dispatched":
             _, *record = self._verbs("take_over", *args)
-        return Claimed(records.job(records.pairs(record[0])) if record else None, hints)
+        job = records.job(records.pairs(record[0])) if record else None
+        return Claimed(job, hints, verdict == b"no_room")
+
+    def fill_room(self, node: str, queue: str, offer: Offer) -> tuple[bool, list[Hint]]:
+        """Whether jobs wait for room that the node offers, and those it has room for now.
+
+        None while hints lie in its Celery queue `queue`.
+        """
+        waiting, flat = self._verbs("fill_room", node, queue, offer.text)
+        return bool(waiting), records.hints(flat)
 
     def confirm(self, grip: Grip, state: State) -> Reason | None:
         """Raises Stale unless the grip and the state still hold; returns a requested cancel."""

@@ -50,6 +50,7 @@ class Deployments:
             uid,
             spec.model_dump_json(),
             spec.compute.name,
+            spec.compute.size,
             spec.scaling.max_replica_count,
             created_by,
             self._hint_seconds,

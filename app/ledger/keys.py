@@ -27,6 +27,10 @@ _TEMPLATES: Final = {
     "deadlines": "due:deadlines",  # started attempts by the latest end of their deadline
     "retention": "due:retention",  # final jobs by the end of their record
     "dispatched": "due:hints:%s",  # dispatched, unclaimed jobs of a compute by their next hint
+    # dispatched, unclaimed jobs that no machine had room for: see lib/32-room.lua
+    "no_room": "no_room:%s:%s",  # zset of refs of a compute and a size, by their dispatch
+    "no_room_sizes": "no_room:%s",  # set of the sizes of a compute of which some wait
+    "pledges": "pledges",  # hash: ref → the node that keeps room for it, and since when
     "admissions": "due:admit",  # set of uids of deployments whose admission stopped at its bound
     "terminating": "due:terminating",  # set of uids of deployments that are being deleted
     "due_strays": "due:strays",  # strays (node/uid/id#attempt) by the end of their deadline
@@ -34,6 +38,7 @@ _TEMPLATES: Final = {
     "nodes": "nodes",  # zset: node id by the last sign of life
     "node": "node:%s",  # hash of one node
     "leases": "node:%s:leases",  # zset of refs the node supervises or tears down, by lease end
+    "reserved": "node:%s:reserved",  # hash: ref, or uid/id#attempt of a stray → what it has of it
     "node_strays": "node:%s:strays",  # set of uid/id#attempt that it may still run
     "nothing": "nothing",  # never there
     # the ledger itself

@@ -80,6 +80,7 @@ def job(raw: Mapping[bytes, bytes]) -> Job:
         abandoned=Reason(values["abandoned"]) if "abandoned" in values else None,
         oom_killed=values.get("oom_killed") == "1",
         log_cut=values.get("log_cut") == "1",
+        gpus=tuple(filter(None, values.get("gpus", "").split(","))),
         **members,
     )
 

@@ -37,6 +37,8 @@ class Project:
             "REPLICA_BRIDGE": self.bridge,
             "ONEJOB_IMAGE": IMAGE,
             "ONEJOB_STOP_GRACE_SECONDS": "2",
+            "ONEJOB_NODE_CPUS": "1000",
+            "ONEJOB_NODE_MEMORY_MB": "10000000",
         }
         env = folder / "env"
         env.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))

@@ -227,6 +227,10 @@ class ScriptedEngine:
         with self._verb("weaknesses"):
             return []
 
+    def machine(self) -> tuple[float, int]:
+        with self._verb("machine"):
+            return 64.0, 2**40
+
     def ensure_network(self, name: str) -> None:
         if name == "host":
             raise ValueError("not a network for replicas: 'host'")

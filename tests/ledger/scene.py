@@ -6,6 +6,7 @@ from typing import Any
 
 import redis
 
+from app.domain.compute import Capacity, ComputeResource, Offer
 from app.domain.deployment import Deployment
 from app.domain.job import Hint, Job, Reason, State
 from app.ledger import Ledger
@@ -15,6 +16,14 @@ from app.ledger.jobs import Accepted, Submission
 
 NODE = "node1"
 LEASE = 60.0
+
+
+def offer_of(*names: str) -> Offer:
+    """A machine with room for all, that has these compute resources."""
+    return Offer(Capacity(100_000, 2**30), {name: ComputeResource() for name in names})
+
+
+WIDE = offer_of("cpu")
 PAST = 1_000_000_000.0
 DAY = 86_400
 
@@ -32,10 +41,11 @@ class Stuttering(redis.Redis):
 class Scene:
     """One deployment, driven the way the API and the workers do it."""
 
-    def __init__(self, ledger: Ledger, name: str = "dep", cap: int = 1, ttl: int = 600) -> None:
+    def __init__(self, ledger: Ledger, name: str = "dep", **wanted: Any) -> None:
+        """`wanted`: see `spec`."""
         self.ledger = ledger
         self.redis = ledger.client
-        self.deployment: DeploymentRecord = ledger.deployments.create(spec(name, cap, ttl), "me")
+        self.deployment: DeploymentRecord = ledger.deployments.create(spec(name, **wanted), "me")
         self.uid = self.deployment.uid
 
     def beside(self, client: redis.Redis) -> "Scene":
@@ -53,9 +63,9 @@ class Scene:
         asked = submission(**changes)
         return self.ledger.jobs.accept(self.deployment, job_id, asked, upload)
 
-    def claim(self, job_id: str, node: str = NODE, compute: Iterable[str] = ("cpu",)) -> Claimed:
+    def claim(self, job_id: str, node: str = NODE, offer: Offer = WIDE) -> Claimed:
         """Claims, or takes over."""
-        return self.ledger.attempts.claim(self.uid, job_id, node, LEASE, compute)
+        return self.ledger.attempts.claim(self.uid, job_id, node, LEASE, offer)
 
     def grip(self, job_id: str, node: str = NODE) -> Grip:
         """Claims, or takes over, what must be there to claim."""
@@ -141,13 +151,15 @@ class Scene:
         return {member.decode() for member in found}
 
 
-def spec(name: str = "dep", cap: int = 1, ttl: int = 600, compute: str = "cpu") -> Deployment:
+def spec(
+    name: str = "dep", cap: int = 1, ttl: int = 600, compute: str = "cpu", size: int = 1
+) -> Deployment:
     """What a client says about a deployment."""
     return Deployment.model_validate(
         {
             "name": name,
             "containers": [{"image": "example/app:1", "exposed_port": 8080}],
-            "compute": {"name": compute},
+            "compute": {"name": compute, "size": size},
             "scaling": {
                 "max_replica_count": cap,
                 "queue_message_ttl_seconds": ttl,

@@ -9,7 +9,7 @@ from app.domain.job import Reason, State
 from app.ledger import Ledger
 from app.ledger.attempts import Claimed
 from app.ledger.verbs import Verbs
-from tests.ledger.scene import LEASE, NODE, Scene, check_places, ids
+from tests.ledger.scene import LEASE, NODE, Scene, check_places, ids, offer_of
 from tests.redis_server import RedisServer
 
 
@@ -87,9 +87,9 @@ def test_a_message_that_is_too_old_gives_no_job_to_a_node_without_its_compute(
     scene.submit("a")
     scene.change(compute="gpu", version=2)
     scene.claim("a")
-    assert scene.claim("a", "cpu-node", ("cpu", "small")).job is None
+    assert scene.claim("a", "cpu-node", offer_of("cpu", "small")).job is None
     assert scene.state("a") is State.DISPATCHED
-    assert scene.claim("a", "gpu-node", ("cpu", "gpu")).job is not None
+    assert scene.claim("a", "gpu-node", offer_of("cpu", "gpu")).job is not None
     check_places(scene)
 
 

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from app.domain.job import Reason, State
 from app.ledger import Ledger
 from app.ledger.attempts import Grip, Stale
-from tests.ledger.scene import PAST, Scene, Stuttering, check_places, keys_with
+from tests.ledger.scene import PAST, Scene, Stuttering, check_places, keys_with, offer_of
 from tests.redis_server import RedisServer
 
 JOBS = [f"j{n}" for n in range(6)]
@@ -84,7 +84,7 @@ class Verbs(RuleBasedStateMachine):
     @rule(name=names, compute=computes)
     def claim(self, name: str, compute: str) -> None:
         slots = self._taken()
-        job = self.scene.claim(name, f"{compute}-node", (compute,)).job
+        job = self.scene.claim(name, f"{compute}-node", offer_of(compute)).job
         if job is None:
             return
         assert name not in self.held, "a good lease is respected"

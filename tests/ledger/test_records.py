@@ -38,6 +38,7 @@ FULL = Job(
     result_expires_at=INSTANT + timedelta(seconds=6),
     node="n1",
     replica="onejob-u1-3-a",
+    gpus=("0", "GPU-5f"),
     teardown="n1",
     cancel=Reason.CANCELLED,
     reason=Reason.OOM_KILLED,
@@ -59,6 +60,8 @@ def _raw(job: Job) -> dict[bytes, bytes]:
 def _stored(value: object) -> str:
     if isinstance(value, datetime):
         return records.seconds(value)
+    if isinstance(value, tuple):
+        return ",".join(value)
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 

@@ -20,11 +20,20 @@ def test_a_file_names_resources() -> None:
         memory_mb = 24000
         gpus = 1
         network = "none"
+        runtime = "nvidia"
+        labels = { team = "vision" }
         [empty]
     """
     assert parse_resources(text) == {
         "small": ComputeResource(cpus=0.5, memory_mb=8, gpus=0, network="own"),
-        "Tesla V100": ComputeResource(cpus=6, memory_mb=24000, gpus=1, network="none"),
+        "Tesla V100": ComputeResource(
+            cpus=6,
+            memory_mb=24000,
+            gpus=1,
+            network="none",
+            runtime="nvidia",
+            labels={"team": "vision"},
+        ),
         "empty": ComputeResource(),
     }
 
@@ -44,6 +53,10 @@ def test_a_file_names_resources() -> None:
         (f"[cpu]\nmemory_mb = {10**30}", "'cpu': memory_mb: "),
         ("[cpu]\ngpus = 65", "'cpu': gpus: "),
         ('[cpu]\nnetwork = "host"', "'cpu': network: "),
+        ('[cpu]\nruntime = ""', "'cpu': runtime: "),
+        ("[cpu]\nlabels = 1", "'cpu': labels: "),
+        ('[cpu]\nlabels = { "onejob.node" = "x" }', "'cpu': labels: "),
+        ('[cpu]\nlabels = { "com.docker.x" = "x" }', "'cpu': labels: "),
         ("[cpu]\nmemory = 1", "'cpu': memory: "),
         ("[cpu.more]\ncpus = 1", "'cpu': more: "),
         ('[""]\n', "''"),

@@ -12,7 +12,7 @@ from tests.images import base_image
 from workers.docker_engine import DockerEngine
 from workers.engine import NODE_LABEL, Container, ContainerSpec, Limits
 
-LIMITS = Limits(cpus=0.5, memory_bytes=64 * 2**20, pids=40, gpus=0, shm_bytes=3 * 2**20)
+LIMITS = Limits(cpus=0.5, memory_bytes=64 * 2**20, pids=40, gpus=(), shm_bytes=3 * 2**20)
 
 
 class Rig:

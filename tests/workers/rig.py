@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.domain.compute import ComputeResource
+from app.domain.compute import Capacity, Offer
 from app.domain.deployment import Deployment
 from app.domain.job import Hint, Job, State
 from app.domain.transport import RequestHead
@@ -34,6 +34,7 @@ from tests.workers.stand_ins import (
 from workers import supervisor
 from workers.engine import ContainerSpec
 from workers.fitness import Fitness
+from workers.room import Room
 from workers.roster import Roster
 from workers.site import Site
 from workers.spool import SpoolRoot
@@ -74,6 +75,7 @@ class Rig:
         self.engine.on_start = self._started
         self.root = SpoolRoot(spool_root)
         self.node = self.root.make()
+        self.offer = Offer(Capacity(64, 2**20))
         self.published: list[Hint] = []
         self.to_node_published: list[Hint] = []
         self.deployment = self.ledger.deployments.create(spec(cap=cap), "me")
@@ -105,7 +107,7 @@ class Rig:
             notes=(),
             identity="this machine",
             usher=self.root.path / "node",  # any file that is there
-            compute={"cpu": ComputeResource()},
+            room=Room(ledger.attempts, self.node, self.offer, self.to_node),
             publish=self.published.extend,
             roster=Roster(),
             fitness=Fitness(),

@@ -1,5 +1,6 @@
 """From a job to what usher and engine get: every field."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,8 @@ def test_our_variables_can_not_be_overridden() -> None:
 def test_limits_are_the_resource_times_the_size() -> None:
     resource = ComputeResource(cpus=1.5, memory_mb=100, gpus=1, network="none")
     run = made(resource, size=3)
-    assert plan.limits(run) == Limits(4.5, 300 * 2**20, 50, 3, plan.SHM_BYTES)
+    run = replace(run, job=replace(run.job, gpus=("0", "1", "5")))
+    assert plan.limits(run) == Limits(4.5, 300 * 2**20, 50, ("0", "1", "5"), plan.SHM_BYTES)
     spec = plan.container_spec(run, IMAGE, Path("/u"), Path("/s"))
     assert spec.network == "none"
     assert run.bounds.memory_bytes == 300 * 2**20
@@ -164,3 +166,10 @@ def test_mounts_of_the_deployment() -> None:
     spec = plan.container_spec(run, IMAGE, Path("/u"), Path("/s"))
     assert spec.mounts[2:] == (Mount("volume", "", "/work"),)
     assert spec.limits.shm_bytes == 256 * 2**20
+
+
+def test_runtime_and_labels_are_the_resource_s() -> None:
+    resource = ComputeResource(runtime="nvidia", labels={"team": "vision"})
+    spec = plan.container_spec(made(resource), IMAGE, Path("/u"), Path("/s"))
+    assert spec.runtime == "nvidia"
+    assert spec.labels.items() >= {("team", "vision"), (plan.LABEL_JOB, "job-1.a")}

@@ -1,15 +1,17 @@
 -- Claims a dispatched job for a node: from here on the attempt belongs to it.
 -- ARGV: uid, id, node, lease seconds, claim token (a repeat with the same token is answered
---       alike), then the names of the node's compute resources (none = it has what it takes)
--- Reads job, deployment, slots, strays; writes job, timeline, leases, nodes, ttl, dispatched, and
--- what admit writes. Returns {'claimed', {}, record} | {'refused', hints} (it went back, expired or was
--- cancelled) | {'not_dispatched', {}} | {'elsewhere', {}} (not a job for this node: a message
--- from before its deployment's compute changed) | {'recovering', {}} | {'missing', {}}.
+--       alike), the node's offer (JSON; '' or none = it has what it takes)
+-- Reads job, deployment, slots, strays; writes job, timeline, leases, nodes, ttl, dispatched,
+-- no_room, reserved, pledges, and what admit writes. Returns {'claimed', {}, record} |
+-- {'refused', hints} (it went back, expired or was cancelled) | {'not_dispatched', {}} |
+-- {'elsewhere', {}} (not a job for this node: a message from before its deployment's compute changed) |
+-- {'no_room', {}} (it waits in line, see lib/32-room.lua) | {'recovering', {}} | {'missing', {}}.
 -- The record comes in the same call: read later, it could show the grip of who took over since.
 write_even_if_full()
-local uid, id, node, lease, token = unpack(ARGV, 1, 5)
+local uid, id, node, lease, token, offer_text = unpack(ARGV)
 local key, ref, t = K.job(uid, id), ref_of(uid, id), now()
-local job = fields(key, 'state', 'expires_at', 'compute', 'fence', 'claim')
+local job = fields(key, 'state', 'expires_at', 'compute', 'size', 'fence', 'claim', 'attempt',
+  'dispatched_at')
 if not job.state then return {'missing', {}} end
 if job.state == 'starting' and job.claim == token then
   return {'claimed', {}, redis.call('HGETALL', key)}
@@ -31,13 +33,17 @@ elseif deployment.state == 'paused' or deployment.compute ~= job.compute
   return {'refused', admit(uid)}
 end
 
-local here = #ARGV == 5
-for i = 6, #ARGV do here = here or ARGV[i] == job.compute end
-if not here then return {'elsewhere', {}} end
+local gpus = ''
+if offer_text and offer_text ~= '' then
+  local offer = cjson.decode(offer_text)
+  if not offer.compute[job.compute] then return {'elsewhere', {}} end
+  gpus = reserve(node, offer, uid, id, job)
+  if not gpus then return {'no_room', {}} end
+end
 
 redis.call('HSET', key, 'state', 'starting', 'node', node, 'fence', tonumber(job.fence) + 1,
-  'claim', token, 'claimed_at', stamp(t))
-redis.call('ZREM', K.dispatched(job.compute), ref)
+  'claim', token, 'claimed_at', stamp(t), 'gpus', gpus)
+no_longer_dispatched(ref, job.compute, job.size)
 redis.call('ZREM', K.ttl(), ref)
 redis.call('ZADD', K.nodes(), 'NX', t, node) -- what holds a lease must be known, to be missed
 redis.call('ZADD', K.leases(node), t + tonumber(lease), ref)

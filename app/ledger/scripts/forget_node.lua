@@ -18,6 +18,6 @@ end
 for uid in pairs(freed) do append_hints(hints, uid, admit(uid)) end
 if redis.call('EXISTS', K.node_strays(node)) == 1 then return {'more', hints} end
 redis.call('ZREM', K.nodes(), node)
-redis.call('DEL', K.node(node))
+redis.call('DEL', K.node(node), K.reserved(node))
 redis.call('SREM', K.recovering(), node)
 return {'forgotten', hints}

@@ -26,13 +26,13 @@ local function lose(ref)
   local job = fields(K.job(uid, id), 'state', 'node', 'attempt', 'fence', 'teardown', 'version')
   local holder = job.state and (unfinished(job.state) and job.node or job.teardown)
   local ends = redis.call('ZSCORE', K.deadlines(), ref)
-  redis.call('ZREM', K.leases(node), ref)
+  local had = leave_node(node, ref)
   if holder ~= node then return end
   local spec = spec_of(uid, job.version)
   -- One that has not started may do so until its supervisor hears that it lost it.
   ends = tonumber(ends or t + (spec and spec.scaling.deadline_seconds or 0)) + grace
   redis.call('SREM', K.slots(uid), id)
-  if slots == 'kept' then keep_stray(node, uid, id, job.attempt, ends) end
+  if slots == 'kept' then keep_stray(node, uid, id, job.attempt, ends, had) end
   redis.call('HSET', K.job(uid, id), 'fence', tonumber(job.fence) + 1) -- nobody holds it any more
   over(uid, id, job)
   touched[uid] = true

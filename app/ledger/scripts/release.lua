@@ -10,6 +10,6 @@ local job = fields(key, 'state', 'attempt', 'fence', 'teardown')
 if unfinished(job.state) or not holds(job, attempt, fence) then return {'stale', {}} end
 if not job.teardown then return {'released', {}} end
 redis.call('HDEL', key, 'teardown')
-redis.call('ZREM', K.leases(job.teardown), ref_of(uid, id))
+leave_node(job.teardown, ref_of(uid, id))
 note(uid, id, 'released')
 return {'released', free_slot(uid, id)}

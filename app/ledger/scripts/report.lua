@@ -15,15 +15,15 @@ if redis.call('SISMEMBER', K.recovering(), node) == 0
 
 local function take(uid, id, attempt)
   local key, ref = K.job(uid, id), ref_of(uid, id)
-  local job = fields(key, 'state', 'attempt', 'compute', 'node')
+  local job = fields(key, 'state', 'attempt', 'compute', 'size', 'node')
   -- Removed as dangling, if the ledger does not know it, or knows a later attempt.
   if not job.state or tonumber(job.attempt) > attempt then return end
   there[ref] = true
   if not unfinished(job.state) then return end
-  if job.node and job.node ~= node then redis.call('ZREM', K.leases(job.node), ref) end
+  if job.node and job.node ~= node then leave_node(job.node, ref) end
   redis.call('ZREM', K.queue(uid), id)
   redis.call('ZREM', K.ttl(), ref)
-  redis.call('ZREM', K.dispatched(job.compute), ref)
+  no_longer_dispatched(ref, job.compute, job.size)
   redis.call('SADD', K.slots(uid), id)
   redis.call('ZADD', K.leases(node), t, ref)
   local later = tonumber(job.attempt) < attempt
@@ -44,7 +44,7 @@ local function settle(ref)
     end
     return
   end
-  redis.call('ZREM', K.leases(node), ref)
+  leave_node(node, ref)
   if job.state and unfinished(job.state) then
     lose_attempt(uid, id, 'the ledger was restored from an older file; what became of the replica is not known')
   end

@@ -14,7 +14,7 @@ if job.requeued_by == grip then return {'queued', {}} end
 if not job.abandoned or not holds(job, attempt, fence) then return {'stale', {}} end
 redis.call('HSET', key, 'requeued_by', grip)
 if job.cancel then
-  redis.call('ZREM', K.leases(job.node), ref_of(uid, id))
+  leave_node(job.node, ref_of(uid, id))
   finish(uid, id, 'cancelled', job.cancel, 'cancelled before it started again')
   return {'cancelled', free_slot(uid, id)}
 end

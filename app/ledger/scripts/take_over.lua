@@ -7,15 +7,15 @@ local uid, id, node, lease, token = unpack(ARGV)
 local key, ref, t = K.job(uid, id), ref_of(uid, id), now()
 local job = fields(key, 'state', 'node', 'fence', 'claim', 'teardown')
 if not job.state then
-  redis.call('ZREM', K.leases(node), ref)
+  leave_node(node, ref)
   return {'over'}
 end
 if job.node ~= node then
-  redis.call('ZREM', K.leases(node), ref)
+  leave_node(node, ref)
   return {'elsewhere'}
 end
 if not unfinished(job.state) and job.teardown ~= node then
-  redis.call('ZREM', K.leases(node), ref)
+  leave_node(node, ref)
   return {'over'}
 end
 if job.claim == token then return {'taken', redis.call('HGETALL', key)} end

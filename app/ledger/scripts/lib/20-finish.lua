@@ -1,9 +1,9 @@
 -- A job's one way into a final state. `more` are further fields (a table or nil).
--- Writes job, timeline, ttl, deadlines, dispatched, retention; sets the payload's end of life.
+-- Writes job, timeline, ttl, deadlines, dispatched, no_room, retention; sets the payload's end of life.
 -- Leaves the slot alone: that is freed when no container is left.
 local function finish(uid, id, state, reason, detail, more)
   local key, ref, t = K.job(uid, id), ref_of(uid, id), now()
-  local job = fields(key, 'compute', 'payload', 'record_retention', 'result_retention')
+  local job = fields(key, 'compute', 'size', 'payload', 'record_retention', 'result_retention')
   if not job.payload then return end -- no record: half of one would never be forgotten
   local result_ends = t + tonumber(job.result_retention)
   redis.call('HSET', key, 'state', state, 'reason', reason, 'detail', detail,
@@ -12,7 +12,7 @@ local function finish(uid, id, state, reason, detail, more)
   redis.call('HDEL', key, 'cancel', 'abandoned', 'abandoned_detail', 'abandoned_counts')
   redis.call('ZREM', K.ttl(), ref)
   redis.call('ZREM', K.deadlines(), ref)
-  redis.call('ZREM', K.dispatched(job.compute), ref)
+  no_longer_dispatched(ref, job.compute, job.size)
   redis.call('ZADD', K.retention(), t + tonumber(job.record_retention), ref)
   redis.call('EXPIREAT', K.payload(job.payload), math.ceil(result_ends))
   if more and more.response then

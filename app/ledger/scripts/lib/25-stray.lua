@@ -1,7 +1,9 @@
 -- A stray is a replica that a lost node may still run: nobody can look. It keeps its slot until its
 -- deadline has passed for certain, its node is back and has removed it, or the node is forgotten.
-local function keep_stray(node, uid, id, attempt, ends)
+-- `had` is the room that it has of its node: see lib/32-room.lua.
+local function keep_stray(node, uid, id, attempt, ends, had)
   local name = id .. '#' .. attempt
+  if had then redis.call('HSET', K.reserved(node), uid .. '/' .. name, had) end
   redis.call('SADD', K.strays(uid), name)
   redis.call('SADD', K.node_strays(node), uid .. '/' .. name)
   redis.call('ZADD', K.due_strays(), ends, node .. '/' .. uid .. '/' .. name)
@@ -11,6 +13,7 @@ local function drop_stray(node, uid, id, attempt)
   local name = id .. '#' .. attempt
   redis.call('ZREM', K.due_strays(), node .. '/' .. uid .. '/' .. name)
   redis.call('SREM', K.node_strays(node), uid .. '/' .. name)
+  redis.call('HDEL', K.reserved(node), uid .. '/' .. name)
   return redis.call('SREM', K.strays(uid), name) == 1
 end
 

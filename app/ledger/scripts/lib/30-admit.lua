@@ -9,7 +9,7 @@ local function dispatch(uid, id, deployment, t)
   local key = K.job(uid, id)
   redis.call('SADD', K.slots(uid), id)
   redis.call('HSET', key, 'state', 'dispatched', 'dispatched_at', stamp(t),
-    'version', deployment.version, 'compute', deployment.compute)
+    'version', deployment.version, 'compute', deployment.compute, 'size', deployment.size or '1')
   redis.call('ZADD', K.dispatched(deployment.compute), t + tonumber(deployment.hint_seconds),
     ref_of(uid, id))
   note(uid, id, 'dispatched')
@@ -18,7 +18,7 @@ end
 -- What an admission needs to know of its deployment.
 local function admission_of(uid)
   return fields(K.deployment(uid), 'state', 'max_replica_count', 'version', 'compute',
-    'hint_seconds', 'name')
+    'size', 'hint_seconds', 'name')
 end
 
 -- Who has read that already gives it along.
@@ -54,10 +54,10 @@ end
 -- Back to its own place in the queue, which is the front: it was accepted before all that wait.
 local function put_back(uid, id)
   local key = K.job(uid, id)
-  local job = fields(key, 'seq', 'expires_at', 'compute')
+  local job = fields(key, 'seq', 'expires_at', 'compute', 'size')
   redis.call('HSET', key, 'state', 'queued')
   redis.call('HDEL', key, 'dispatched_at')
-  redis.call('ZREM', K.dispatched(job.compute), ref_of(uid, id))
+  no_longer_dispatched(ref_of(uid, id), job.compute, job.size)
   redis.call('ZADD', K.ttl(), job.expires_at, ref_of(uid, id))
   redis.call('ZADD', K.queue(uid), job.seq, id)
   redis.call('SREM', K.slots(uid), id)

@@ -19,7 +19,7 @@ local ATTEMPTS_KEPT, ENTRIES_KEPT = 100, 500
 -- Forgets what a job's record says of one attempt.
 local function clear_attempt(uid, id)
   redis.call('ZREM', K.deadlines(), ref_of(uid, id))
-  redis.call('HDEL', K.job(uid, id), 'node', 'replica', 'claim', 'claimed_at', 'started_at',
+  redis.call('HDEL', K.job(uid, id), 'node', 'replica', 'claim', 'gpus', 'claimed_at', 'started_at',
     'sent_at', 'deadline_at', 'abandoned', 'abandoned_detail', 'abandoned_counts')
 end
 
@@ -36,7 +36,7 @@ local function next_attempt(uid, id, reason, detail, counts)
     sent_at = job.sent_at, ended_at = stamp(now())}))
   redis.call('LTRIM', K.attempts(uid, id), -ATTEMPTS_KEPT, -1)
   redis.call('LTRIM', K.timeline(uid, id), -ENTRIES_KEPT, -1)
-  redis.call('ZREM', K.leases(job.node), ref)
+  leave_node(job.node, ref)
   clear_attempt(uid, id)
   if counts then
     redis.call('HSET', key, 'attempt', tonumber(job.attempt) + 1, 'fence', '0',
