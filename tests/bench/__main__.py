@@ -10,12 +10,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from tests.bench import latency, machine, memory, submit, throughput
+from tests.bench import (
+    backlog,
+    crowd,
+    fleet,
+    latency,
+    machine,
+    memory,
+    services,
+    submit,
+    throughput,
+)
 from tests.bench.plan import FULL, QUICK, SECTIONS, Plan
 from tests.bench.report import Report, Section
 
 MEASURES: dict[str, Callable[[Plan, Path], Section]] = {
-    module.NAME: module.measure for module in (latency, throughput, submit, memory)
+    module.NAME: module.measure
+    for module in (latency, throughput, submit, memory, fleet, backlog, crowd, services)
 }
 FAILED = 3
 

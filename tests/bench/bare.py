@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from typing import Any
@@ -32,7 +33,8 @@ class Times:
 class BareLoop:
     """Runs jobs on an image and a network; each thread has a client of its own."""
 
-    def __init__(self, image: str, network: str) -> None:
+    def __init__(self, image: str, network: str, docker_host: str | None = None) -> None:
+        self._docker_host = docker_host
         self._image = image
         self._network = network
         self._local = threading.local()
@@ -40,8 +42,15 @@ class BareLoop:
     @property
     def _api(self) -> Any:
         if not hasattr(self._local, "api"):
-            self._local.api = docker.APIClient(timeout=CALL_SECONDS)
+            self._local.api = docker.APIClient(self._docker_host, timeout=CALL_SECONDS)
         return self._local.api
+
+    def run_many(self, threads: int, jobs: int, target: str, body: bytes) -> tuple[float, float]:
+        """So many jobs in so many threads: when it began, and when the last one was gone."""
+        began = time.time()
+        with ThreadPoolExecutor(threads) as pool:
+            done = [pool.submit(self.run, target, body) for _ in range(jobs)]
+        return began, max(one.result().gone for one in done)
 
     def run(self, target: str, body: bytes) -> Times:
         """One job, from create to remove."""

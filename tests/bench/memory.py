@@ -34,22 +34,28 @@ def measure(plan: Plan, folder: Path) -> Section:
     section, jobs = Section(NAME), plan.running
     with setting.place(folder, peers=(jobs,)) as place:
         place.product.deploy(NAME, jobs)
-        _run(place.product, [FIRST_TARGET])
-        time.sleep(SETTLE_SECONDS)
-        idle = _ours(place.product)
-        busy, apart = _busy(place.product, jobs)
+        idle, busy, apart, _ = wave(place.product, jobs)
         peer = _peer(place, jobs)
     section.samples = {"jobs": jobs, "idle": idle, "running": busy, "apart": apart, "peer": peer}
     section.rows = _rows(jobs, idle, busy, apart, peer)
     return section
 
 
-def _busy(product: Product, jobs: int) -> tuple[Figures, Figures]:
-    """With all jobs running: ours, and what is counted apart (a job's share)."""
-    before = _engine()
-    seconds = 20 + round(jobs * 0.5)
+def seconds_of(jobs: int) -> int:
+    """How long each of so many jobs has to work, for all of them to run at one moment."""
+    return 20 + round(jobs * 0.5)
+
+
+def wave(product: Product, jobs: int) -> tuple[Figures, Figures, Figures, list[str]]:
+    """Ours when idle and with all jobs running; what is counted apart (a job's share); the jobs.
+
+    The deployment is there.
+    """
+    _run(product, [FIRST_TARGET])
+    time.sleep(SETTLE_SECONDS)
+    idle, before = _ours(product), _engine()
     uid = product.ledger.deployments.get(NAME).uid
-    ids = _submit(product, [f"/job?duration={seconds}"] * jobs)
+    ids = _submit(product, [f"/job?duration={seconds_of(jobs)}"] * jobs)
     _until_all_run(product, uid, ids)
     time.sleep(SETTLE_SECONDS)
     busy = _ours(product)
@@ -59,7 +65,7 @@ def _busy(product: Product, jobs: int) -> tuple[Figures, Figures]:
     apart["usher"] = proc.pss_mib(ushers) / len(ushers)
     apart["the engine's shim"] = proc.pss_mib(map(proc.parent, ushers)) / len(ushers)
     _until_released(product, uid, ids)
-    return busy, apart
+    return idle, busy, apart, ids
 
 
 def _engine() -> Figures:
@@ -112,7 +118,7 @@ def _peer(place: Place, jobs: int) -> Figures:
     worker = place.peers.workers[jobs]
     place.peers.run(jobs, FIRST_TARGET, BODY)
     idle = _family(worker)
-    target = f"/job?duration={20 + round(jobs * 0.5)}"
+    target = f"/job?duration={seconds_of(jobs)}"
     sent = [place.peers.send(jobs, target, BODY) for _ in range(jobs)]
     give_up = time.monotonic() + 10 + START_SECONDS_A_JOB * jobs
     while setting.foreign_containers() < jobs:

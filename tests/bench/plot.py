@@ -20,7 +20,9 @@ LEAST_INCHES = 6.5  # for the legend
 
 def draw(report: Report, path: Path) -> None:
     """Draws it into a file, whose name's end tells the format."""
-    sections = [section for section in report.sections if section.rows]
+    sections = [s for s in report.sections if s.rows and s.name in _PANELS]
+    if not sections:
+        return
     size = (max(PANEL_INCHES * len(sections), LEAST_INCHES), PANEL_INCHES)
     figure, panels = pyplot.subplots(1, len(sections), figsize=size, squeeze=False)
     for panel, section in zip(panels[0], sections, strict=True):
@@ -72,11 +74,19 @@ def _memory(panel: Any, section: Section) -> None:
     panel.set_ylabel("MiB (proportional)")
 
 
+def _fleet(panel: Any, section: Section) -> None:
+    names = [row.what.partition(", ")[2].replace(", ", ",\n") for row in section.rows]
+    _bars(panel, section.rows, names)
+    panel.set_title("jobs per second, eight at once")
+    panel.set_ylabel("jobs/s (median)")
+
+
 _PANELS: dict[str, Callable[[Any, Section], None]] = {
     "latency": _latency,
     "throughput": _throughput,
     "submit": _submit,
     "memory": _memory,
+    "fleet": _fleet,
 }
 
 

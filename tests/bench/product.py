@@ -7,9 +7,9 @@ from typing import Any
 
 from app.children import Child
 from app.ledger import Ledger, connect
-from app.stack import Layout, Stack
+from app.stack import Layout
 from tests.api.faces import Faces
-from tests.e2e.house import free_port
+from tests.e2e.house import HouseStack, free_port
 from workers.prepare import EXAMPLE_IMAGE
 
 TTL_SECONDS = 3600
@@ -23,7 +23,7 @@ class Product:
     def __init__(self, folder: Path, *, worker: bool = True, **settings: object) -> None:
         given = {f"ONEJOB_{name.upper()}": str(value) for name, value in settings.items()}
         self.layout = Layout(folder, free_port(), free_port())
-        self.stack = Stack(self.layout, given)
+        self.stack = HouseStack(self.layout, given)
         self._worker = worker
         self.faces: Faces
         self.ledger: Ledger

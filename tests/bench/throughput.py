@@ -6,7 +6,6 @@ worker with concurrency n.
 
 import random
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.bench import proc, setting
@@ -27,7 +26,7 @@ def measure(plan: Plan, folder: Path) -> Section:
     section = Section(NAME)
     with setting.place(folder, peers=REPLICAS) as place:
         for replicas in REPLICAS:
-            place.product.deploy(_name(replicas), replicas)
+            place.product.deploy(name_of(replicas), replicas)
         chance = random.Random(2)
         for replicas in REPLICAS:
             _round(place, replicas, replicas, chance)  # warms up
@@ -43,7 +42,7 @@ def _round(
     place: Place, replicas: int, jobs: int, chance: random.Random
 ) -> dict[str, dict[str, float]]:
     does = {
-        "ours": lambda: _ours(place.product, replicas, jobs),
+        "ours": lambda: ours(place.product, replicas, jobs),
         "bare": lambda: _bare(place, replicas, jobs),
         "peer": lambda: _peer(place, replicas, jobs),
     }
@@ -58,8 +57,9 @@ def _round(
     return found
 
 
-def _ours(product: Product, replicas: int, jobs: int) -> float:
-    name, client = _name(replicas), Client(product)
+def ours(product: Product, replicas: int, jobs: int) -> float:
+    """Seconds from the first POST to the last removal."""
+    name, client = name_of(replicas), Client(product)
     uid = product.ledger.deployments.get(name).uid
     began = time.time()
     ids = [client.submit(name, TARGET, BODY) for _ in range(jobs)]
@@ -78,10 +78,8 @@ def _release(product: Product, uid: str, job_id: str) -> float:
 
 
 def _bare(place: Place, replicas: int, jobs: int) -> float:
-    began = time.time()
-    with ThreadPoolExecutor(replicas) as pool:
-        done = [pool.submit(place.bare.run, TARGET, BODY) for _ in range(jobs)]
-    return max(one.result().gone for one in done) - began
+    began, gone = place.bare.run_many(replicas, jobs, TARGET, BODY)
+    return gone - began
 
 
 def _peer(place: Place, replicas: int, jobs: int) -> float:
@@ -96,7 +94,8 @@ def _processor_time(place: Place) -> dict[str, float]:
     return {name: proc.cpu_seconds(found) for name, found in pids.items()}
 
 
-def _name(replicas: int) -> str:
+def name_of(replicas: int) -> str:
+    """The deployment with so many at once."""
     return f"throughput-{replicas}"
 
 
