@@ -41,7 +41,7 @@ class Sweep:
         self._note_gap(now)
         steps = [
             self.republish,
-            self._site.room.fill,
+            self.fill_room,
             self.expire,
             self.forget,
             self.shrink,
@@ -84,6 +84,11 @@ class Sweep:
         for compute in self._site.compute:
             queue = compute_queue(compute)
             self._publisher(self._site.ledger.jobs.due_hints(compute, queue, seconds))
+
+    def fill_room(self) -> None:
+        """Hints at the jobs that waited for room which others made, if jobs may be taken now."""
+        if self._site.fitness.fit:
+            self._site.room.fill()
 
     def take_over(self) -> None:
         """Hints at attempts of this node that nobody supervises."""

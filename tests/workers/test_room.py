@@ -59,6 +59,18 @@ def test_the_sweep_tells_of_room_that_another_process_made(narrow: Rig) -> None:
     assert [hint.id for hint in narrow.to_node_published] == ["b"]
 
 
+def test_a_machine_that_takes_no_jobs_keeps_no_room(narrow: Rig) -> None:
+    site = narrow.site()
+    for name in ("a", "b"):
+        narrow.submit(name)
+    narrow.supervise("a", site)
+    narrow.ledger.attempts.claim(narrow.uid, "b", narrow.node, 60, Offer(Capacity(1, 1)))
+    site.fitness.stands("engine", "it does not answer")
+    narrow.sweep(site).sweep(0.0)
+    assert narrow.to_node_published == []
+    assert not narrow.ledger.client.exists("onejob:pledges")
+
+
 # -- what a machine has ------------------------------------------------------------------------
 
 
