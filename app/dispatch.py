@@ -16,8 +16,11 @@ from kombu.exceptions import OperationalError
 from app.domain.job import Hint
 
 TASK = "onejob.run"
+PULL_TASK = "onejob.pull"
+PULL_EXPIRY_SECONDS = 600  # nobody pulls ahead what was wished for so long ago
 logger = logging.getLogger(__name__)
 Publish = Callable[[Iterable[Hint]], None]
+Prepull = Callable[[str, str, int, Iterable[str]], None]
 
 _TRANSPORT = {
     "socket_timeout": 2,
@@ -62,6 +65,21 @@ class Publisher:
     def to_node(self, hints: Iterable[Hint], node: str) -> None:
         """Publishes each hint to the node's own queue. Never raises for a dead broker."""
         self._send((hint, node_queue(node)) for hint in hints)
+
+    def pull(self, deployment: str, uid: str, version: int, nodes: Iterable[str]) -> None:
+        """Asks nodes to pull a deployment's image ahead. Never raises for a dead broker."""
+        options: dict[str, Any] = {"retry": False, "expires": PULL_EXPIRY_SECONDS}
+        try:
+            for node in nodes:
+                self._celery.send_task(
+                    PULL_TASK,
+                    args=(uid, version),
+                    task_id=f"pull:{deployment}:{uid}:{version}@{node}",  # no job has such a name
+                    queue=node_queue(node),
+                    **options,
+                )
+        except (OperationalError, redis.RedisError, OSError) as error:
+            logger.warning("the image of %s is not pulled ahead: %s", deployment, error)
 
     def _send(self, addressed: Iterable[tuple[Hint, str]]) -> None:
         for hint, queue in addressed:

@@ -56,6 +56,7 @@ class Settings(BaseModel):
     head_seconds: Seconds = 10  # for a client to send a request's head
     body_seconds: Seconds = 60  # the longest pause of a client that sends or takes a body
     hint_seconds: Seconds = 5  # before a message that seems lost is published again
+    prepull: bool = False  # a new deployment's image is pulled before its first job
 
     # the workers
     spool_root: Path = Path("/var/lib/onejob/spool")
@@ -78,6 +79,11 @@ class Settings(BaseModel):
     log_limit_bytes: int = Field(MIB, ge=0, le=10 * MIB)  # of what a replica printed, the last part
     max_attempts: int = Field(3, ge=1, le=100)
     pids_limit: int = Field(4096, ge=1)
+    pull_seconds: Seconds = 1800  # for one image, to its last byte
+    pull_stall_seconds: Seconds = 300  # the longest pause of a pull
+    # Of the images that were pulled here: unset, none is ever removed.
+    images_max_age_seconds: Seconds | None = None  # since a job last wanted it
+    images_disk_percent: float | None = Field(None, gt=0, lt=100)  # of the disk they lie on
 
     # Flower
     flower_password: str | None = Field(None, min_length=1)

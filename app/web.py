@@ -37,11 +37,13 @@ def create_app(settings: Settings | None = None) -> Flask:
 def _services(settings: Settings) -> views.Services:
     assert settings.client_id and settings.client_secret and settings.token_secret
     client = connect(settings.redis_url, REDIS_SECONDS, repeat_timeouts=False)
+    publisher = Publisher(settings.redis_url)
     return views.Services(
         settings=settings,
         ledger=Ledger(client, settings.hint_seconds),
         memory=Memory(client, settings.memory_limit_bytes),
-        publish=Publisher(settings.redis_url),
+        publish=publisher,
+        prepull=publisher.pull,
         waiting=views.Waiting(settings.api_threads),
         tokens=Tokens(
             client_id=settings.client_id,

@@ -19,6 +19,7 @@ from workers.engine import (
     SpoolMissing,
     StartRefused,
 )
+from workers.pulling import CalledOff, RunImage
 from workers.roster import Attention
 from workers.site import Site
 from workers.steps import Step, next_step
@@ -55,6 +56,7 @@ class Actions:
         self._given_up: Callable[[], None] | None = None
         self._ended_by: Stopping | None = None  # what we did, where the usher can't say it
         self._wishes = Wishes(site, attempt, attention)
+        self._image = RunImage(attempt, attention, self._wishes)
 
     def take(self) -> bool:
         """Looks at what is there and does what comes next; False when nothing is left to do."""
@@ -98,6 +100,8 @@ class Actions:
             self.attempt.end(error.outcome)
         except SpoolMissing:
             self._lose()
+        except CalledOff:
+            pass  # the next step looks at what came up
 
     # -- from nothing to a running container -------------------------------------------------
 
@@ -132,10 +136,9 @@ class Actions:
 
     def _prepare(self) -> None:
         attempt = self.attempt
-        image, run = attempt.image(), attempt.run
-        attempt.spool.prepare(
-            plan.usher_plan(run, image), plan.command(run, image), attempt.request()
-        )
+        with self._image.had() as image:
+            run, request = attempt.run, attempt.request()
+            attempt.spool.prepare(plan.usher_plan(run, image), plan.command(run, image), request)
 
     def _create(self) -> None:
         """Creates the container, once the ledger has said that the attempt is still ours.
@@ -144,14 +147,12 @@ class Actions:
         directory last, so that a late create or start fails at its bind source.
         """
         attempt = self.attempt
-        spec = plan.container_spec(
-            attempt.run, attempt.image(), self.site.usher, attempt.spool.path
-        )
-        asked = attempt.confirm()
-        if asked:
-            self.attention.cancel = self.attention.cancel or asked
-            return
-        attempt.container = self.site.engine.create(spec)
+        with self._image.had() as image:
+            spec = plan.container_spec(attempt.run, image, self.site.usher, attempt.spool.path)
+            if asked := attempt.confirm():
+                self.attention.cancel = self.attention.cancel or asked
+                return
+            attempt.container = self.site.engine.create(spec)
 
     def _start(self) -> None:
         attempt = self.attempt

@@ -7,10 +7,12 @@ Each write to the ledger is compared on (state, attempt, fence): one that was re
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import count
 
 import redis
 
@@ -27,7 +29,6 @@ from workers.engine import (
     EngineError,
     EngineTrouble,
     EngineUnavailable,
-    Image,
     Phase,
 )
 from workers.events import Events, parse
@@ -65,11 +66,11 @@ class Attempt:
         # directory yet can have no container: the directory comes first.
         self.known = job.fence == 1 and not self.spool.exists()
         self._seen = ("", parse(""))  # the event file's text as last read, and what it says
-        self._untold: list[tuple[State, State, str, dict[str, str]]] = []
+        self._untold: list[Callable[[], None]] = []
+        self._notes = count(1)
         self._log_tries = 0
         self._confirmed_at = float("-inf")
         self._run: plan.Run | None = None
-        self._image: Image | None = None
 
     # -- what is there -----------------------------------------------------------------------
 
@@ -136,14 +137,6 @@ class Attempt:
             detail = f"the replica could not start: {error.message}"
             raise Hopeless(Outcome(State.FAILED, Reason.START_FAILED, detail)) from error
 
-    def image(self) -> Image:
-        """The image to run, pulled at the first call if it has to be. Raises ImageError."""
-        if self._image is None:
-            container = self.run.container
-            refresh = not container.should_use_cached_image
-            self._image = self.site.engine.image(container.image, refresh=refresh)
-        return self._image
-
     def last_line(self) -> str | None:
         """What the app printed last, if the engine still knows."""
         if self.container is None:
@@ -199,6 +192,11 @@ class Attempt:
 
     # -- how it goes on ----------------------------------------------------------------------
 
+    def note(self, event: str, detail: str) -> None:
+        """Something happened before it is started that belongs in the timeline."""
+        note, number = self.site.ledger.attempts.note, next(self._notes)
+        self._untold.append(partial(note, self.grip, number, event, detail))
+
     def note_started(self, at: datetime) -> None:
         """The container ran from then on: from there its deadline counts."""
         deadline_at = at + timedelta(seconds=self.run.spec.scaling.deadline_seconds)
@@ -207,7 +205,7 @@ class Attempt:
             "started_at": records.seconds(at),
             "deadline_at": records.seconds(deadline_at),
         }
-        self._untold.append((State.STARTING, State.STARTING, "started", fields))
+        self._advance(State.STARTING, "started", fields)
         self.job = replace(self.job, started_at=at, deadline_at=deadline_at, replica=self.replica)
 
     def note_sent(self) -> None:
@@ -215,7 +213,7 @@ class Attempt:
         event = self.events().get("sent")
         at = event.at if event else datetime.now(UTC)
         fields = {"sent_at": records.seconds(at)}
-        self._untold.append((State.STARTING, State.RUNNING, "sent", fields))
+        self._advance(State.RUNNING, "sent", fields)
         self.job = replace(self.job, state=State.RUNNING, sent_at=at)
 
     def note_unseen(self) -> None:
@@ -229,13 +227,17 @@ class Attempt:
         if seen.sent and self.job.state is State.STARTING:
             self.note_sent()
 
+    def _advance(self, to: State, event: str, fields: dict[str, str]) -> None:
+        advance = self.site.ledger.attempts.advance
+        self._untold.append(partial(advance, self.grip, State.STARTING, to, event, fields))
+
     def tell(self) -> None:
         """Tells the ledger what was noted, in its order. Raises Stale, and redis's errors.
 
         Apart from the noting, so that an attempt is followed while Redis is away.
         """
         while self._untold:
-            self.site.ledger.attempts.advance(self.grip, *self._untold[0])
+            self._untold[0]()
             del self._untold[0]
 
     def confirm(self, fresh_seconds: float = 0) -> Reason | None:

@@ -3,11 +3,11 @@
 import logging
 import math
 import re
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -15,9 +15,9 @@ import docker.errors
 import docker.utils
 
 from workers import docker_network
-from workers.docker_errors import FAILURES, answered, image_error, pull_error, translated
-from workers.docker_form import container_of, create_arguments, image_of, listed_container
-from workers.docker_pulls import Pulls, will_do
+from workers.docker_errors import answered, translated
+from workers.docker_form import container_of, create_arguments, listed_container
+from workers.docker_store import ImageStore
 from workers.engine import (
     NODE_LABEL,
     Container,
@@ -25,17 +25,16 @@ from workers.engine import (
     EngineTrouble,
     EngineUnavailable,
     Image,
-    ImageError,
-    ImagePullFailed,
     Phase,
 )
+from workers.images import PulledImage, Watch, unwatched
 
 logger = logging.getLogger(__name__)
 CALL_SECONDS = 60.0
 LOOK_SECONDS = 10.0
 CONNECTIONS = 64  # kept open for later calls; docker-py's default of 10 is closed and made anew
 PULL_SECONDS = 1800.0
-SILENCE_SECONDS = 300.0  # between two words of a pull, or wherever docker-py would wait for ever
+STALL_SECONDS = 300.0  # between two words of a pull, or wherever docker-py would wait for ever
 NAME_PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)  # seconds; nothing tells when a name is settled
 
 
@@ -43,7 +42,9 @@ class DockerEngine:
     """A Docker engine of this machine; see `workers.engine.Engine` for the verbs.
 
     `docker_host` is its address; None: DOCKER_HOST, or the socket. `call_seconds` bounds every
-    call, `pull_seconds` a pull. Raises EngineUnavailable where none answers.
+    call, `pull_seconds` a pull, `stall_seconds` its silence. `images` is a directory for what is
+    known of images, the same for all processes of a machine. Raises EngineUnavailable where no
+    engine answers.
     """
 
     def __init__(
@@ -52,6 +53,8 @@ class DockerEngine:
         *,
         call_seconds: float = CALL_SECONDS,
         pull_seconds: float = PULL_SECONDS,
+        stall_seconds: float = STALL_SECONDS,
+        images: Path | None = None,
         connections: int = CONNECTIONS,
     ) -> None:
         where = {"base_url": docker_host} if docker_host else docker.utils.kwargs_from_env()
@@ -59,82 +62,36 @@ class DockerEngine:
             self._api = _BoundedClient(
                 version="auto", timeout=call_seconds, max_pool_size=connections, **where
             )
+            self._api.silence_seconds = stall_seconds
             # It is looked at often, and by these looks it is known that it hangs.
             self._looks = _BoundedClient(
                 version=self._api.api_version, timeout=min(call_seconds, LOOK_SECONDS), **where
             )
-        self._pull_seconds = pull_seconds
-        self._pulls = Pulls(pull_seconds)
+        self._store = ImageStore(self._api, stall_seconds, pull_seconds, images)
         self._networks: set[str] = set()
-        self._closed = threading.Event()
 
     # -- images ------------------------------------------------------------------------------
 
-    def image(self, ref: str, *, refresh: bool) -> Image:
-        """See Engine. One pull per reference at a time; those who wait share its outcome.
+    def image(self, ref: str, *, refresh: bool, watch: Watch = unwatched) -> Image:
+        """See Engine, and `workers.docker_store`."""
+        return self._store.image(ref, refresh, watch)
 
-        With `refresh`, an image that never was in a registry stays in use as it is.
-        """
-        asked_at = time.monotonic()
-        here = None if refresh else self._inspect_image(ref)
-        if here is None:
-            failure = self._ensure_pulled(ref, asked_at, refresh)
-            here = self._inspect_image(ref)
-            if failure is not None and not will_do(here, failure):
-                raise type(failure)(str(failure))  # it may be raised in other threads as well
-        if here is None:
-            raise EngineTrouble(f"{ref} was pulled, and is not there")
-        return image_of(here)
+    def pulled(self) -> list[PulledImage]:
+        """See Engine."""
+        return self._store.pulled()
 
-    def _ensure_pulled(self, ref: str, asked_at: float, refresh: bool) -> ImageError | None:
-        """Pulls, unless a pull that began after `asked_at` was waited for; why it failed."""
-        with self._pulls.turn(ref) as turn:
-            wanted = refresh or self._inspect_image(ref) is None
-            if wanted and turn.began_at < asked_at:
-                began_at = time.monotonic()
-                turn.failure = self._try_pull(ref)
-                turn.began_at = began_at
-            return turn.failure if wanted else None
+    def discard(self, image: PulledImage) -> bool:
+        """See Engine."""
+        return self._store.discard(image)
 
-    def _inspect_image(self, ref: str) -> Mapping[str, Any] | None:
-        with translated():
-            try:
-                inspected: Mapping[str, Any] = self._api.inspect_image(ref)
-            except docker.errors.ImageNotFound:
-                return None
-            except docker.errors.APIError as error:
-                if answered(error) != 400:
-                    raise
-                raise image_error(str(error.explanation)) from error
-        return inspected
-
-    def _try_pull(self, ref: str) -> ImageError | None:
-        logger.info("pulling %s", ref)
-        try:
-            self._pull(ref)
-        except FAILURES as error:
-            failure = pull_error(error)
-            if not isinstance(failure, ImageError):
-                raise failure from error
-            return failure
-        except ImageError as failure:
-            return failure
-        return None
-
-    def _pull(self, ref: str) -> None:
-        until = time.monotonic() + self._pull_seconds
-        for line in self._api.pull(ref, stream=True, decode=True):
-            if "error" in line:
-                raise image_error(str(line["error"]))
-            if self._closed.is_set():
-                raise EngineUnavailable("closed")
-            if time.monotonic() > until:
-                raise ImagePullFailed(f"not complete after {self._pull_seconds:.0f} s")
+    def fullness(self) -> float | None:
+        """See Engine."""
+        return self._store.fullness()
 
     # -- containers --------------------------------------------------------------------------
 
     def create(self, spec: ContainerSpec) -> Container:
-        """See Engine. An image that is gone again is EngineTrouble: look it up anew."""
+        """See Engine."""
         arguments = create_arguments(spec)
         for pause in NAME_PAUSES:
             time.sleep(pause)
@@ -246,7 +203,7 @@ class DockerEngine:
 
     def close(self) -> None:
         """See Engine. Pulls break off at their next word."""
-        self._closed.set()
+        self._store.close()
         self._api.close()
         self._looks.close()
 
@@ -256,6 +213,8 @@ class _BoundedClient(docker.APIClient):  # type: ignore[misc]  # docker-py ships
 
     And without what it does at every call for cases that are not ours.
     """
+
+    silence_seconds = STALL_SECONDS
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -269,7 +228,7 @@ class _BoundedClient(docker.APIClient):  # type: ignore[misc]  # docker-py ships
     def send(self, request: Any, **options: Any) -> Any:
         """As requests' Session has it."""
         if options.get("timeout") is None:
-            options["timeout"] = SILENCE_SECONDS
+            options["timeout"] = self.silence_seconds
         return super().send(request, **options)
 
 

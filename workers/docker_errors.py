@@ -18,6 +18,7 @@ from workers.engine import (
     EngineTrouble,
     EngineUnavailable,
     ImageDenied,
+    ImageGone,
     ImageNotFound,
     ImagePullFailed,
     NoSuchContainer,
@@ -45,6 +46,7 @@ _MEANINGS: tuple[tuple[str, type[EngineError]], ...] = (
     # Removed between the engine's look at it and runc's mount.
     (r'error mounting "([^"]+)" to rootfs at .*: stat \1: no such file', SpoolMissing),
     ("no such container|marked for removal", NoSuchContainer),
+    ("no such image", ImageGone),
     (_NODE_EXHAUSTED, EngineTrouble),
     # A CUDA image that wants a newer driver; any other word of this program is the machine's.
     ("requirement error: unsatisfied condition", StartRefused),
@@ -97,9 +99,30 @@ def image_error(text: str) -> EngineError:
 
 def pull_error(error: Exception) -> EngineError:
     """What a failed pull means. One that fell silent is the registry's fault, not the engine's."""
-    if answered(error) is None and not _timed_out(error) and _lost_engine(error):
+    if answered(error) is None and not timed_out(error) and _lost_engine(error):
         return EngineUnavailable(words(error))
     return image_error(words(error))
+
+
+# Of these it is worth the while to ask again: the registry, or the way to it, is in trouble.
+_PASSING = (
+    "connection (refused|reset)|i/o timeout|timed? ?out|deadline exceeded|unexpected eof|: eof"
+    "|tls handshake|temporary failure|server misbehaving|network is unreachable|no route to host"
+    "|broken pipe|http status:? 5[0-9][0-9]|internal server error|bad gateway|gateway time"
+    "|service unavailable|status code 5[0-9][0-9]"
+)
+
+
+def passing(failure: ImagePullFailed) -> bool:
+    """Whether a pull that failed so may come to a good end a little later."""
+    return re.search(_PASSING, str(failure), re.I) is not None
+
+
+def timed_out(error: Exception) -> bool:
+    """Whether a call ended because nothing more was heard."""
+    # On a Unix socket requests tells a read timeout as a ConnectionError.
+    known = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
+    return isinstance(error, known) or "timed out" in str(error).lower()
 
 
 def answered(error: Exception) -> int | None:
@@ -119,12 +142,6 @@ def _meaning(
 ) -> type[EngineError] | None:
     found = (kind for pattern, kind in meanings if re.search(pattern, text, re.I | re.S))
     return next(found, None)
-
-
-def _timed_out(error: Exception) -> bool:
-    # On a Unix socket requests tells a read timeout as a ConnectionError.
-    known = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
-    return isinstance(error, known) or "timed out" in str(error).lower()
 
 
 def _lost_engine(error: Exception) -> bool:

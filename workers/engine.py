@@ -7,6 +7,7 @@ blocks without a bound.
 EngineError
 |-- EngineUnavailable    does not answer in time: what it did is unknown, its containers never dead
 |-- EngineTrouble        it answered with a failure of its own: never the app's fault
+|   `-- ImageGone        the image was removed after it was looked up
 |-- StartRefused         what was asked for can't be made or started: the deployment's fault
 |-- SpoolMissing         the source of a bind mount is gone
 |-- NoSuchContainer      there is no container of this id
@@ -22,6 +23,8 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Literal, Protocol
 
+from workers.images import PulledImage, Watch, unwatched
+
 NODE_LABEL = "onejob.node"  # what `Engine.owned` goes by
 DEADLINE_LABEL = "onejob.deadline_seconds"  # of a replica's life, from its start
 
@@ -36,6 +39,10 @@ class EngineUnavailable(EngineError):
 
 class EngineTrouble(EngineError):
     """The engine failed by itself: disk full, no network, an internal error."""
+
+
+class ImageGone(EngineTrouble):
+    """There is no image of this id any more: look up its reference again."""
 
 
 class StartRefused(EngineError):
@@ -166,18 +173,32 @@ class Container:
 class Engine(Protocol):
     """The verbs. Every one may raise EngineUnavailable and EngineTrouble."""
 
-    def image(self, ref: str, *, refresh: bool) -> Image:
-        """The image of a reference, pulled if it is not here.
+    def image(self, ref: str, *, refresh: bool, watch: Watch = unwatched) -> Image:
+        """The image of a reference, pulled if it is not here: once, whoever else asks for it.
 
-        With `refresh` the registry is asked in any case; if it can't be reached, what is here
-        will do. Raises ImageNotFound, ImageDenied, ImagePullFailed.
+        With `refresh` the registry is asked in any case, be it by a pull that began before; if it
+        can't be reached, what is here will do. `watch` hears of a pull when it begins, at least
+        every second while it lasts, and when it ended well; what it raises ends the wait. Raises
+        ImageNotFound, ImageDenied, ImagePullFailed.
         """
+        ...
+
+    def pulled(self) -> list[PulledImage]:
+        """The images that pulls of ours brought, the least recently used first."""
+        ...
+
+    def discard(self, image: PulledImage) -> bool:
+        """Removes an image that no container uses; whether it is gone. Never by force."""
+        ...
+
+    def fullness(self) -> float | None:
+        """Percent of the disk that holds the images, as `df` counts; None if it can't be seen."""
         ...
 
     def create(self, spec: ContainerSpec) -> Container:
         """Creates the container, or finds the one that already has its name, in any phase.
 
-        Raises StartRefused, SpoolMissing.
+        Raises StartRefused, SpoolMissing, ImageGone.
         """
         ...
 

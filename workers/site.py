@@ -58,7 +58,12 @@ def make_site(settings: Settings, publisher: Publisher) -> Site:
     """
     spool_root = SpoolRoot(settings.spool_root.resolve())
     node = spool_root.make()
-    engine = DockerEngine(settings.docker_host)
+    engine = DockerEngine(
+        settings.docker_host,
+        pull_seconds=settings.pull_seconds,
+        stall_seconds=settings.pull_stall_seconds,
+        images=spool_root.images,
+    )
     engine.ensure_network(settings.network)
     ledger = Ledger(connect(settings.redis_url), settings.hint_seconds)
     offer = Offer(capacity(settings, engine), parse_resources(settings.compute_toml()))

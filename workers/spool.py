@@ -2,6 +2,7 @@
 
     <spool root>/node                 the node's identity
     <spool root>/usher-<digest>       the usher's binary
+    <spool root>/images/              see `workers.image_records`
     <spool root>/attempts/            only root can enter
     <spool root>/attempts/<replica>/  mounted into the replica, writable by any user
         plan, argv, request           written by us, before the container is created
@@ -143,6 +144,7 @@ class SpoolRoot:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.attempts = path / "attempts"
+        self.images = path / "images"
 
     def make(self) -> str:
         """Makes what is missing and returns the node's id, random and made once."""

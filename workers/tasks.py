@@ -6,7 +6,7 @@ from celery import states
 from celery.exceptions import Ignore
 
 from app.domain.job import State
-from workers import celery, supervisor
+from workers import celery, prepull, supervisor
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,12 @@ def run(uid: str, job_id: str) -> str:
     if job.state is not State.SUCCEEDED:
         raise Unsuccessful(f"{job.state}: {job.reason}: {job.detail}")
     return str(job.state)
+
+
+@celery.app.task(name="onejob.pull", ignore_result=True)
+def pull(uid: str, version: int) -> None:
+    """Has a deployment's image pulled ahead; does not wait for it."""
+    prepull.begin(celery.current().site, uid, version)
 
 
 def _note_started() -> None:

@@ -10,6 +10,7 @@ import redis
 from app import settings as app_settings
 from app.dispatch import Publisher, compute_queue, node_queue
 from app.settings import Settings
+from workers.collection import COLLECTION_SECONDS, Collection
 from workers.consuming import CONSUMING_SECONDS, Consumer, Consuming, Intake
 from workers.heartbeat import BEAT_SECONDS, LISTING_SECONDS, Heartbeat, Periodic
 from workers.revokes import REVOKE_SECONDS, Revoked, Revokes
@@ -37,6 +38,8 @@ class Worker:
             Periodic("sweep", settings.sweep_seconds, sweep.sweep),
             Periodic("upkeep", UPKEEP_SECONDS, self.upkeep.step),
             Periodic("revokes", REVOKE_SECONDS, Revokes(self.site, revoked).heed),
+            # Apart from the upkeep: a large image takes long to remove.
+            Periodic("images", COLLECTION_SECONDS, Collection(self.site).step),
         ]
         self._told_to_leave: SimpleQueue[None] = SimpleQueue()
 

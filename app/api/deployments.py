@@ -1,12 +1,15 @@
 """/v1/job-deployments: what may be run, and how much of it."""
 
 import time
+from contextlib import suppress
 
+import redis
 from flask import Blueprint, Response, jsonify
 
 from app.api import schemas
 from app.api.bodies import json_object, timeout_ms
 from app.api.services import client, services
+from app.ledger.deployments import DeploymentRecord
 
 blueprint = Blueprint("deployments", __name__, url_prefix="/v1/job-deployments")
 DELETE_TIMEOUT_MS = 60_000
@@ -32,6 +35,7 @@ def create() -> tuple[Response, int]:
     body = json_object("a deployment")
     known = here.compute.keys() | here.ledger.nodes.compute().keys()
     record = here.ledger.deployments.create(schemas.read_deployment(body, known), client())
+    _prepull(record)
     return jsonify(schemas.deployment_out(record, here.settings.public_url)), 201
 
 
@@ -93,6 +97,16 @@ def delete(name: str) -> Response:
                 break
             time.sleep(POLL_SECONDS)  # replicas end on other machines
     return jsonify(name=name, status="deleted" if gone else "terminating")
+
+
+def _prepull(record: DeploymentRecord) -> None:
+    """Has the image pulled where its jobs can run, if the operator wishes so."""
+    here = services()
+    if not here.settings.prepull:
+        return
+    with suppress(redis.RedisError):  # the deployment is made: its first job pulls
+        nodes = here.ledger.nodes.offering(record.spec.compute.name)
+        here.prepull(record.name, record.uid, record.version, nodes)
 
 
 def _shrink(uid: str, give_up: float) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from flask import Flask, current_app, request
 
 from app.auth import Tokens, bearer
-from app.dispatch import Publish
+from app.dispatch import Prepull, Publish
 from app.domain.compute import ComputeResource
 from app.domain.errors import NotFound, Unauthorized
 from app.ledger import Ledger
@@ -43,6 +43,7 @@ class Services:
     ledger: Ledger
     memory: Memory
     publish: Publish
+    prepull: Prepull
     tokens: Tokens
     waiting: Waiting
     compute: dict[str, ComputeResource]  # of the operator's file; workers tell of more

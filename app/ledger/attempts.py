@@ -112,6 +112,12 @@ class Attempts:
         if answer != b"done":
             raise Stale(grip.ref)
 
+    def note(self, grip: Grip, number: int, event: str, detail: str) -> None:
+        """Notes what happens to a starting attempt; its holder counts the notes. Raises Stale."""
+        args = (*_numbers(grip), number, event, detail)
+        if self._verbs("note", grip.uid, grip.id, *args) != b"done":
+            raise Stale(grip.ref)
+
     def finish(
         self,
         grip: Grip,

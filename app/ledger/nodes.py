@@ -73,6 +73,15 @@ class Nodes:
         """What the nodes offer that gave a sign of life lately, by Redis's clock."""
         return [node.info for node in self.all() if node.silent_seconds <= self._silent_seconds]
 
+    def offering(self, compute: str) -> list[str]:
+        """The ids of the nodes that are alive and have a compute resource."""
+        return [
+            node.id
+            for node in self.all()
+            if node.silent_seconds <= self._silent_seconds
+            and compute in node.info.get("compute", {})
+        ]
+
     def compute(self) -> dict[str, ComputeResource]:
         """The compute resources of the nodes that are alive, by name."""
         return {

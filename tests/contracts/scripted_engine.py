@@ -4,7 +4,7 @@ import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -15,17 +15,18 @@ from workers.engine import (
     Container,
     ContainerSpec,
     EngineError,
-    EngineTrouble,
     EngineUnavailable,
     Exit,
     Image,
     ImageError,
+    ImageGone,
     ImageNotFound,
     NoSuchContainer,
     Phase,
     SpoolMissing,
     StartRefused,
 )
+from workers.images import PulledImage, PullNews, Watch, unwatched
 
 IMAGE = Image("sha256:scripted", ("python3",), ("app.py",), 15)
 PATIENCE_SECONDS = 10.0
@@ -83,6 +84,9 @@ class ScriptedEngine:
     """`workers.engine.Engine` in memory, for any number of threads. No time passes in it.
 
     - `images`: what `image` and `create` know, by reference; an error as a value is raised.
+    - `registry`: what is pulled by reference; `on_pull` is called in the middle of it, in the
+      calling thread and without a lock.
+    - `filled`: what `fullness` says.
     - `programs`: by argv, what a container does; one that is not listed runs until it is ended.
     - `on_start`, `on_stop`: called with the container's spec, in the calling thread and without
       a lock: here a test plays the usher, and may call `exit`.
@@ -92,6 +96,9 @@ class ScriptedEngine:
 
     def __init__(self, images: Mapping[str, Image | ImageError] | None = None) -> None:
         self.images = dict({"scripted:1": IMAGE} if images is None else images)
+        self.registry: dict[str, Image] = {}
+        self.on_pull: Callable[[str, Watch], None] | None = None
+        self.filled: float | None = None
         self.programs: dict[tuple[str, ...], Program] = {}
         self.on_start: Callable[[ContainerSpec], None] | None = None
         self.on_stop: Callable[[ContainerSpec], None] | None = None
@@ -102,6 +109,7 @@ class ScriptedEngine:
         self.networks: set[str] = set()
         self.volumes: set[str] = set()
         self._replicas: dict[str, Replica] = {}  # by name
+        self._pulled: dict[str, PulledImage] = {}  # by id
         self._faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
         self._numbers = count(1)
         self._changed = threading.Condition(threading.RLock())
@@ -153,14 +161,46 @@ class ScriptedEngine:
 
     # -- the engine's side -------------------------------------------------------------------
 
-    def image(self, ref: str, *, refresh: bool) -> Image:
+    def image(self, ref: str, *, refresh: bool, watch: Watch = unwatched) -> Image:
         with self._verb("image"):
+            if ref in self.registry and (refresh or ref not in self.images):
+                self._pull(ref, watch)
             found = self.images.get(ref)
             if found is None:
                 raise ImageNotFound(f"no such image: {ref}")
             if isinstance(found, ImageError):
                 raise found
+            with self._changed:
+                if known := self._pulled.get(found.id):
+                    self._pulled[found.id] = replace(known, used_at=self.now())
             return found
+
+    def _pull(self, ref: str, watch: Watch) -> None:
+        watch(PullNews(0.0, 0, 0))
+        if self.on_pull is not None:
+            self.on_pull(ref, watch)
+        with self._changed:
+            image = self.images[ref] = self.registry[ref]
+            self._changed.notify_all()
+            self._pulled[image.id] = PulledImage(image.id, (ref,), self.now())
+        watch(PullNews(1.5, 2_000_000, 2_000_000, over=True))
+
+    def pulled(self) -> list[PulledImage]:
+        with self._verb("pulled"), self._changed:
+            return sorted(self._pulled.values(), key=lambda image: image.used_at)
+
+    def discard(self, image: PulledImage) -> bool:
+        with self._verb("discard"), self._changed:
+            if any(r.spec.image == image.id for r in self._replicas.values()):
+                return False
+            for ref in image.refs:
+                self.images.pop(ref, None)
+            self._pulled.pop(image.id, None)
+            return True
+
+    def fullness(self) -> float | None:
+        with self._verb("fullness"):
+            return self.filled
 
     def create(self, spec: ContainerSpec) -> Container:
         with self._verb("create"), self._changed:
@@ -261,7 +301,7 @@ class ScriptedEngine:
             raise ValueError("not a network for replicas: 'host'")
         images = (i for i in self.images.values() if isinstance(i, Image))
         if spec.image not in {i.id for i in images}:
-            raise EngineTrouble(f"No such image: {spec.image}")
+            raise ImageGone(f"No such image: {spec.image}")
         _check_sources(spec)
         for mount in spec.mounts:
             if not mount.target.startswith("/"):

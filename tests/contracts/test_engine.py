@@ -1,6 +1,5 @@
 """One contract for both engines: the one in memory that other tests use, and the real one."""
 
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,17 +13,15 @@ from tests.contracts.worlds import (
     POLITE,
     STUBBORN,
     TALKS,
-    DockerWorld,
-    ScriptedWorld,
     World,
 )
 from workers.engine import (
     DEADLINE_LABEL,
     NODE_LABEL,
     Container,
-    EngineTrouble,
     Exit,
     ImageError,
+    ImageGone,
     Mount,
     NoSuchContainer,
     Phase,
@@ -33,19 +30,6 @@ from workers.engine import (
 )
 
 UNKNOWN = "f" * 64
-
-
-@pytest.fixture(
-    params=[
-        pytest.param(ScriptedWorld, id="scripted"),
-        pytest.param(DockerWorld, id="docker", marks=pytest.mark.docker),
-    ]
-)
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    made: Callable[[], World] = request.param
-    world = made()
-    yield world
-    world.close()
 
 
 def test_an_image_is_the_same_whether_it_is_looked_up_by_tag_or_by_id(world: World) -> None:
@@ -281,8 +265,8 @@ def test_a_mount_that_can_not_be_is_refused(world: World) -> None:
         world.engine.create(spec)
 
 
-def test_an_image_that_went_is_the_engines_trouble(world: World) -> None:
-    with pytest.raises(EngineTrouble):
+def test_an_image_that_went_is_told_apart(world: World) -> None:
+    with pytest.raises(ImageGone):
         world.engine.create(replace(world.spec(), image=f"sha256:{'0' * 64}"))
 
 

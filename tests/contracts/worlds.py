@@ -8,9 +8,10 @@ import docker
 import docker.errors
 
 from tests.contracts.scripted_engine import Program, ScriptedEngine
-from tests.images import base_image
+from tests.images import Registry, base_image
+from tests.registry import remove_images
 from workers.docker_engine import DockerEngine
-from workers.engine import NODE_LABEL, Container, ContainerSpec, Engine, Limits, Phase
+from workers.engine import NODE_LABEL, Container, ContainerSpec, Engine, Image, Limits, Phase
 
 LINES = b"".join(b"this is line %d\n" % number for number in range(300))
 
@@ -82,6 +83,10 @@ class World:
         assert found is not None
         return found
 
+    def pushed(self) -> str:
+        """A reference that a registry has and the engine has not."""
+        raise NotImplementedError
+
     def await_output(self, id: str) -> None:
         raise NotImplementedError
 
@@ -107,6 +112,11 @@ class ScriptedWorld(World):
         self.engine.programs = PROGRAMS
         self.ref = next(iter(self.engine.images))
 
+    def pushed(self) -> str:
+        ref = f"registry.test/{self.token}:1"
+        self.engine.registry[ref] = Image(f"sha256:{self.token}", ("/app",), (), 15)
+        return ref
+
     def await_output(self, id: str) -> None:
         assert self.engine.logs(id, 100)
 
@@ -126,6 +136,12 @@ class DockerWorld(World):
         self.engine = DockerEngine(None)
         self.ref = base_image()
         self.api: Any = docker.APIClient(timeout=30, **docker.utils.kwargs_from_env())
+        self.registry: Registry | None = None
+
+    def pushed(self) -> str:
+        self.registry = Registry()
+        self.registry.push(self.token, {"Entrypoint": ["/app"]}, self.token)
+        return self.registry.ref(self.token)
 
     def await_output(self, id: str) -> None:
         assert next(self.api.logs(id, stream=True, follow=True))
@@ -143,4 +159,7 @@ class DockerWorld(World):
 
     def close(self) -> None:
         super().close()
+        if self.registry is not None:
+            self.registry.close()
+            remove_images(self.registry.host)
         self.api.close()

@@ -23,6 +23,16 @@ def test_what_a_node_offers_is_known_from_its_sign_of_life(ledger: Ledger) -> No
     }
 
 
+def test_the_nodes_that_are_alive_and_have_a_compute_resource(ledger: Ledger) -> None:
+    ledger.nodes.announce("silent", {"compute": {"gpu": GPU}})
+    ledger.client.zadd("onejob:nodes", {"silent": 1})
+    ledger.nodes.announce("n1", {"compute": {"cpu": CPU}})
+    ledger.nodes.announce("n2", {"compute": {"cpu": CPU, "gpu": GPU}})
+    ledger.nodes.announce("n3", {})
+    assert sorted(ledger.nodes.offering("cpu")) == ["n1", "n2"]
+    assert ledger.nodes.offering("gpu") == ["n2"]
+
+
 def test_the_last_word_of_a_node_counts(ledger: Ledger) -> None:
     ledger.nodes.announce("n1", {"compute": {"cpu": CPU}})
     ledger.nodes.announce("n1", {"compute": {"gpu": GPU}})

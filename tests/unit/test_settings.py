@@ -79,6 +79,10 @@ def test_all_errors_are_told_at_once_and_no_value() -> None:
         ("BODY_SECONDS", ["0", "-1", "nan", "inf"]),
         ("STOP_GRACE_SECONDS", ["-1", "nan", "3601"]),
         ("OWN_REPLICAS", ["maybe"]),
+        ("PREPULL", ["perhaps"]),
+        ("PULL_SECONDS", ["0", "-1", "inf"]),
+        ("IMAGES_MAX_AGE_SECONDS", ["0", "x"]),
+        ("IMAGES_DISK_PERCENT", ["0", "100", "nan"]),
         ("NETWORK", ["", "bridge", "a b", "-x"][1:]),
         ("TOKEN_SECONDS", ["0", "1.5", "1e3"]),
         ("FLOWER_PORT", ["0", "65536"]),
@@ -97,6 +101,7 @@ def test_values_that_are_not_allowed(name: str, values: list[str]) -> None:
         ("BIND", ["0.0.0.0:80", "[::]:8080", "localhost:0", "unix:/run/x.sock", ":80", "fd://3"]),
         ("PUBLIC_URL", ["http://h", "https://h:8443/base", "http://[::1]:80"]),
         ("OWN_REPLICAS", ["true", "1", "no"]),
+        ("IMAGES_DISK_PERCENT", ["85", "99.5"]),
     ],
 )
 def test_values_that_are_allowed(name: str, values: list[str]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.workers.rig import Engine, Usher, runs
 from workers import site
 from workers.engine import Container, ContainerSpec, EngineUnavailable, Image
+from workers.images import Watch, unwatched
 
 
 def _started(spec: ContainerSpec) -> None:
@@ -25,7 +26,7 @@ def _started(spec: ContainerSpec) -> None:
         usher.exit(1)
 
 
-def _engine(_host: object) -> Engine:
+def _engine(_host: object, **_options: object) -> Engine:
     if os.environ.get("TEST_NO_ENGINE"):
         raise EngineUnavailable("no engine answers")
     return ENGINE
@@ -40,10 +41,11 @@ class HangingEngine(Engine):
             raise EngineUnavailable("no engine answers")
         return super().owned(node)
 
-    def image(self, ref: str, *, refresh: bool) -> Image:
+    def image(self, ref: str, *, refresh: bool, watch: Watch = unwatched) -> Image:
         if os.environ.get("TEST_HANGS") == "image":
+            print("the engine hangs", flush=True)
             threading.Event().wait()
-        return super().image(ref, refresh=refresh)
+        return super().image(ref, refresh=refresh, watch=watch)
 
     def stop(self, id: str, seconds: float) -> None:
         if os.environ.get("TEST_HANGS") == "stop":

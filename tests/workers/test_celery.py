@@ -117,7 +117,7 @@ def test_sigterm_lets_all_jobs_go_and_the_next_worker_finishes_them(stage: Stage
 def test_sigterm_twice_while_a_call_to_the_engine_hangs(stage: Stage) -> None:
     worker = stage.worker(TEST_HANGS="image").until_ready()
     stage.submit("works-1")
-    stage.rig.until_state(State.STARTING, "works-1")
+    stage.rig.until(lambda: "the engine hangs" in worker.words())
     worker.tell(signal.SIGTERM)
     worker.tell(signal.SIGTERM)
     assert worker.left_within(LEAVE_SECONDS) == 0

@@ -86,3 +86,19 @@ def test_a_broker_that_hangs_costs_one_timeout_for_all(
         publisher([HINT])
     request.getfixturevalue("stopped")
     assert timed(publisher, 50) < 3
+
+
+def test_a_pull_ahead_goes_to_each_nodes_own_queue(
+    redis_client: redis.Redis, redis_url: str
+) -> None:
+    Publisher(redis_url).pull("hello", "abc123", 2, ["n1", "n2"])
+    for node in ("n1", "n2"):
+        [message] = messages(redis_client, node_queue(node))
+        assert json.loads(base64.b64decode(message["body"]))[:2] == [["abc123", 2], {}]
+        assert message["headers"]["task"] == "onejob.pull"
+        assert message["headers"]["expires"]  # a node that is gone by then pulls nothing later
+
+
+def test_a_pull_ahead_without_a_broker_fails_nobody(own_redis: RedisServer) -> None:
+    own_redis.kill()
+    Publisher(own_redis.url).pull("hello", "abc123", 2, ["n1", "n2"])

@@ -4,13 +4,14 @@ import docker.errors
 import pytest
 import requests
 
-from workers.docker_errors import engine_error, image_error, pull_error
+from workers.docker_errors import engine_error, image_error, passing, pull_error
 from workers.docker_form import signal_number
 from workers.engine import (
     EngineError,
     EngineTrouble,
     EngineUnavailable,
     ImageDenied,
+    ImageGone,
     ImageNotFound,
     ImagePullFailed,
     NoSuchContainer,
@@ -45,7 +46,7 @@ def answer(status: int, words: str) -> docker.errors.APIError:
         (404, "No such container: ffff", NoSuchContainer),
         (409, "container is marked for removal and cannot be started", NoSuchContainer),
         (404, "network onejob not found", EngineTrouble),
-        (404, "No such image: sha256:00", EngineTrouble),
+        (404, "No such image: sha256:00", ImageGone),
         (500, "mkdir /var/lib/docker/overlay2/x: no space left on device", EngineTrouble),
         (400, f"{RUNC}mkdir /run/x: no space left on device: unknown", EngineTrouble),
         (
@@ -130,6 +131,25 @@ def test_a_pull_that_breaks_off_blames_the_right_one(
     failure: Exception, kind: type[EngineError]
 ) -> None:
     assert type(pull_error(failure)) is kind
+
+
+@pytest.mark.parametrize(
+    ("words", "passes"),
+    [
+        ("Get http://h/v2/: dial tcp 127.0.0.1:1: connect: connection refused", True),
+        ("Get https://h/v2/: net/http: TLS handshake timeout", True),
+        ("received unexpected HTTP status: 503 Service Unavailable", True),
+        ("error pulling image configuration: unexpected EOF", True),
+        ("dial tcp: lookup h on 1.1.1.1:53: server misbehaving", True),
+        ("the pull stood still for 300 s", False),
+        ("toomanyrequests: You have reached your pull rate limit.", False),
+        ("x509: certificate signed by unknown authority", False),
+        ("http: server gave HTTP response to HTTPS client", False),
+        ("filesystem layer verification failed for digest sha256:00", False),
+    ],
+)
+def test_what_may_pass_is_told_from_what_will_not(words: str, passes: bool) -> None:
+    assert passing(ImagePullFailed(words)) is passes
 
 
 @pytest.mark.parametrize(

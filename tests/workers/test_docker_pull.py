@@ -8,12 +8,18 @@ import pytest
 
 from tests.images import Registry
 from tests.workers.docker_rig import Rig, rigged
-from workers import docker_engine
+from workers import docker_store
 from workers.docker_engine import DockerEngine
 from workers.engine import Image, ImageDenied, ImageNotFound, ImagePullFailed
 
 pytestmark = pytest.mark.docker
 CONFIG = {"Entrypoint": ["/app"], "Cmd": ["serve"], "StopSignal": "SIGRTMIN+3"}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registry in trouble is asked again at once."""
+    monkeypatch.setattr(docker_store, "PAUSES", (0.01, 0.01))
 
 
 @pytest.fixture
@@ -128,7 +134,7 @@ def test_one_pull_serves_all_who_wait_for_it(rig: Rig, registry: Registry, repos
     assert registry.asked[repository] <= 2  # the engine asks once or twice in a pull
 
 
-def test_those_who_refresh_at_once_share_a_pull_that_began_after_they_asked(
+def test_those_who_refresh_at_once_share_a_pull(
     rig: Rig, registry: Registry, repository: str
 ) -> None:
     ready = threading.Barrier(8)
@@ -139,8 +145,17 @@ def test_those_who_refresh_at_once_share_a_pull_that_began_after_they_asked(
 
     with ThreadPoolExecutor(8) as threads:
         assert len(set(threads.map(ask, range(8)))) == 1
-    # The first one's pull, and one more for those who asked when it was under way.
+    # A pull, and one more for a thread that asked when it was over; the engine asks twice in each.
     assert registry.asked[repository] <= 4
+
+
+def test_a_refresh_does_not_wait_for_a_registry_in_trouble(
+    rig: Rig, registry: Registry, repository: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = rig.engine.image(registry.ref(repository), refresh=False)
+    monkeypatch.setattr(docker_store, "PAUSES", (60.0,))
+    registry.answers[repository] = 503
+    assert rig.engine.image(registry.ref(repository), refresh=True) == here
 
 
 def test_a_failure_is_told_to_all_who_wait_for_it(
@@ -158,13 +173,10 @@ def test_a_failure_is_told_to_all_who_wait_for_it(
         list(threads.map(ask, range(4)))
 
 
-def test_a_registry_that_falls_silent_is_given_up(
-    registry: Registry, repository: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(docker_engine, "SILENCE_SECONDS", 0.5)
+def test_a_registry_that_falls_silent_is_given_up(registry: Registry, repository: str) -> None:
     registry.silent.add(repository)
-    engine = DockerEngine(None)
-    with pytest.raises(ImagePullFailed, match="timed out"):
+    engine = DockerEngine(None, stall_seconds=0.5)
+    with pytest.raises(ImagePullFailed, match=r"the pull stood still for 0\.5 s"):
         engine.image(registry.ref(repository), refresh=False)
     engine.close()
 

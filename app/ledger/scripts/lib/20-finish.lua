@@ -9,7 +9,7 @@ local function finish(uid, id, state, reason, detail, more)
   redis.call('HSET', key, 'state', state, 'reason', reason, 'detail', detail,
     'finished_at', stamp(t), 'result_expires_at', stamp(result_ends))
   for name, value in pairs(more or {}) do redis.call('HSET', key, name, value) end
-  redis.call('HDEL', key, 'cancel', 'abandoned', 'abandoned_detail', 'abandoned_counts')
+  redis.call('HDEL', key, 'cancel', 'noted', 'abandoned', 'abandoned_detail', 'abandoned_counts')
   redis.call('ZREM', K.ttl(), ref)
   redis.call('ZREM', K.deadlines(), ref)
   no_longer_dispatched(ref, job.compute, job.size)

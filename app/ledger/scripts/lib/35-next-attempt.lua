@@ -20,7 +20,7 @@ local ATTEMPTS_KEPT, ENTRIES_KEPT = 100, 500
 local function clear_attempt(uid, id)
   redis.call('ZREM', K.deadlines(), ref_of(uid, id))
   redis.call('HDEL', K.job(uid, id), 'node', 'replica', 'claim', 'gpus', 'claimed_at', 'started_at',
-    'sent_at', 'deadline_at', 'abandoned', 'abandoned_detail', 'abandoned_counts')
+    'sent_at', 'deadline_at', 'noted', 'abandoned', 'abandoned_detail', 'abandoned_counts')
 end
 
 -- Queues a job at the front once more, after an attempt that is over, and keeps what that came to.
