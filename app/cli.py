@@ -43,5 +43,5 @@ def up(data: Path, port: int, flower_port: int, once: bool) -> None:
     sys.exit(run_up(Layout(data.resolve(), port, flower_port), once, Story()))
 
 
-for command in (operations.node, operations.recover, operations.sweep):
+for command in (operations.node, operations.drain, operations.recover, operations.sweep):
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""Commands for who runs the machines: nodes, and the recovery of the ledger.
+"""Commands for who runs the machines: nodes, draining one, and the recovery of the ledger.
 
 All but `sweep` need nothing but `ONEJOB_REDIS_URL`.
 """
@@ -6,19 +6,23 @@ All but `sweep` need nothing but `ONEJOB_REDIS_URL`.
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import click
 import redis
 
 from app import settings as app_settings
 from app.dispatch import Publisher
-from app.domain.errors import OnejobError
+from app.domain.errors import NotFound, OnejobError
 from app.domain.job import Hint
 from app.ledger import Ledger, connect
 from app.ledger.nodes import SILENT_SECONDS, NodeView
 from app.settings import SettingsError
+
+TIME_RAN_OUT = 3  # the exit code of `onejob drain --wait`
+POLL_SECONDS = 0.5
 
 
 @click.group()
@@ -43,7 +47,7 @@ def list_nodes(output: str) -> None:
         return
     click.echo(f"{'NODE':<18}{'SILENT':>10}{'ATTEMPTS':>10}{'STRAYS':>8}  PROBLEMS")
     for view in nodes:
-        problems = "; ".join(view.info.get("problems", [])) or "-"
+        problems = "; ".join(_problems(view)) or "-"
         click.echo(
             f"{view.id:<18}{view.silent_seconds:>8.0f} s{view.attempts:>10}{view.strays:>8}"
             f"  {problems}"
@@ -69,6 +73,65 @@ def forget(name: str) -> None:
             _publish(settings.redis_url, hints)
         _publish(settings.redis_url, ledger.nodes.forget(name))
     click.echo(f"node {name} is forgotten")
+
+
+@click.command()
+@click.argument("name", metavar="NODE")
+@click.option(
+    "--wait",
+    "seconds",
+    type=click.FloatRange(min=0),
+    help="Wait that long until it holds no job; 3 is the exit code if it still does then.",
+)
+@click.option("--undo", is_flag=True, help="It takes jobs again.")
+def drain(name: str, seconds: float | None, undo: bool) -> None:
+    """Have a machine take no new jobs. What it runs goes on to its end.
+
+    It outlasts restarts of its workers, until --undo or `onejob node forget`.
+
+    \b
+    Examples:
+      onejob drain 0a1b2c3d4e5f6071 --wait 3600
+      onejob drain 0a1b2c3d4e5f6071 --undo
+    """
+    if undo and seconds is not None:
+        raise click.UsageError("--wait and --undo exclude each other")
+    with _ledger() as ledger:
+        ledger.nodes.drain(name, not undo)
+        if undo:
+            click.echo(f"node {name} takes jobs again")
+        elif seconds is None:
+            click.echo(f"node {name} takes no new jobs")
+        elif _empty_within(ledger, name, seconds):
+            click.echo(f"node {name} is empty")
+        else:
+            click.echo(f"node {name} still holds jobs")
+            sys.exit(TIME_RAN_OUT)
+
+
+def _empty_within(ledger: Ledger, name: str, seconds: float) -> bool:
+    """Whether a node holds nothing within that time; tells a terminal of each change."""
+    give_up, told = time.monotonic() + seconds, ""
+    while True:
+        # Jobs may last for days: a Redis that is away meanwhile is no reason to give up.
+        with suppress(redis.ConnectionError, redis.TimeoutError):
+            view = _view(ledger, name)
+            if view.empty:
+                return True
+            words = f"left: {view.attempts} jobs, {view.strays} strays"
+            if words != told and sys.stderr.isatty():
+                click.echo(words, err=True)
+            told = words
+        if time.monotonic() >= give_up:
+            return False
+        time.sleep(POLL_SECONDS)  # the ledger is asked; it calls nobody
+
+
+def _view(ledger: Ledger, name: str) -> NodeView:
+    for view in ledger.nodes.all():
+        if view.id == name:
+            return view
+    raise NotFound(f"no node {name!r}")
 
 
 @click.command()
@@ -128,12 +191,17 @@ def _publish(url: str, hints: list[Hint]) -> None:
         Publisher(url)(hints)
 
 
+def _problems(view: NodeView) -> list[str]:
+    return [*(["draining"] if view.draining else []), *view.info.get("problems", [])]
+
+
 def _members(view: NodeView) -> dict[str, object]:
     return {
         "id": view.id,
         "silent_seconds": round(view.silent_seconds, 1),
         "attempts": view.attempts,
         "strays": view.strays,
+        "draining": view.draining,
         "problems": view.info.get("problems", []),
         "compute": sorted(view.info.get("compute", {})),
     }

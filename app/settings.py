@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -23,6 +23,14 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 _ADDRESS = re.compile(
     r"(?:[A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})|unix:.+|fd://[0-9]+"
 )
+
+
+# What a rediss:// URL may say. Celery, kombu, redis-py and Flower each know more, none the same.
+_TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_TLS_WORDS = {
+    "ssl_cert_reqs": ("required", "optional", "none"),
+    "ssl_check_hostname": ("true", "false"),
+}
 
 
 class SettingsError(Exception):
@@ -94,6 +102,14 @@ class Settings(BaseModel):
     def _is_redis(cls, value: str) -> str:
         if not value.startswith(("redis://", "rediss://")):  # Celery knows no other
             raise ValueError("must begin with redis:// or rediss://")
+        try:
+            url = urlsplit(value)
+        except ValueError:
+            raise ValueError("is no URL") from None  # the error may quote the password
+        if url.query and url.scheme == "redis":
+            raise ValueError("takes no parameters, unless it begins with rediss://")
+        for name, given in parse_qsl(url.query, keep_blank_values=True):
+            _check_tls(name, given)
         return value
 
     @field_validator("bind")
@@ -177,3 +193,14 @@ def _from_file(path: str) -> str:
     if not text:
         raise ValueError(f"{path} is empty")
     return text
+
+
+def _check_tls(name: str, value: str) -> None:
+    """Raises ValueError unless that may stand in a URL; TLS's own errors name no file."""
+    if name in _TLS_FILES:
+        if not os.access(value, os.R_OK):
+            raise ValueError(f"{name} names no file that can be read")
+    elif name not in _TLS_WORDS:
+        raise ValueError(f"may have the parameters {', '.join((*_TLS_FILES, *_TLS_WORDS))}")
+    elif value not in _TLS_WORDS[name]:
+        raise ValueError(f"{name} must be {', '.join(_TLS_WORDS[name])}")

@@ -69,13 +69,18 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     @property
+    def binary(self) -> str:
+        """The program. Raises NoRedis."""
+        return server_binary()
+
+    @property
     def pid(self) -> int | None:
         """The process id, None while it is down."""
         return self._process.pid if self._process else None
 
     def connect(self) -> redis.Redis:
         """A new client with connections of its own, which repeats nothing by itself."""
-        return _client(self.port, 30)
+        return self._client(30)
 
     def kill(self) -> None:
         """kill -9. What it acknowledged is in its append-only file."""
@@ -104,7 +109,12 @@ class RedisServer:
             raise
 
     def _argv(self) -> list[str]:
-        options = {
+        words = [word for name, value in self.options().items() for word in (f"--{name}", value)]
+        return [self.binary, *words]
+
+    def options(self) -> dict[str, str]:
+        """Its configuration."""
+        return {
             "port": str(self.port),
             "bind": "127.0.0.1",
             "dir": str(self.folder),
@@ -113,8 +123,6 @@ class RedisServer:
             "save": "",
             "maxmemory-policy": "noeviction",
         }
-        words = [word for name, value in options.items() for word in (f"--{name}", value)]
-        return [server_binary(), *words]
 
     def _until_it_answers(self) -> None:
         assert self._process is not None
@@ -127,13 +135,17 @@ class RedisServer:
 
     def _answers(self) -> bool:
         # The process id tells our server from another one that took the port.
-        client = _client(self.port, 1)
+        client = self._client(1)
         try:
             return bool(client.ping()) and client.info("server")["process_id"] == self.pid
         except redis.RedisError:  # not bound yet, or still loading its file
             return False
         finally:
             client.close()
+
+    def _client(self, timeout_seconds: float) -> redis.Redis:
+        retry = Retry(NoBackoff(), 0)
+        return redis.Redis.from_url(self.url, socket_timeout=timeout_seconds, retry=retry)
 
     def _end(self, number: signal.Signals) -> None:
         if self._process is None or self._watchdog is None:
@@ -184,10 +196,6 @@ def redis_client(redis_server: RedisServer) -> Iterator[redis.Redis]:
 def redis_url(redis_server: RedisServer, redis_client: redis.Redis) -> str:
     """The URL of an empty database."""
     return redis_server.url
-
-
-def _client(port: int, timeout_seconds: float) -> redis.Redis:
-    return redis.Redis(port=port, socket_timeout=timeout_seconds, retry=Retry(NoBackoff(), 0))
 
 
 def _free_port() -> int:

@@ -18,7 +18,7 @@ from celery.worker import state as celery_state
 from kombu.entity import Queue
 
 from app import settings as app_settings
-from app.dispatch import compute_queue, node_queue
+from app.dispatch import celery_redis, compute_queue, node_queue
 from workers import broker, worker
 from workers.consuming import Intake
 
@@ -27,8 +27,11 @@ _settings = app_settings.load()
 _worker: list[worker.Worker] = []
 
 broker.install()
-app = Celery("onejob", broker=_settings.redis_url, backend=_settings.redis_url)
+_url, _tls = celery_redis(_settings.redis_url)
+app = Celery("onejob", broker=_url, backend=_url)
 app.conf.update(
+    broker_use_ssl=_tls or False,
+    redis_backend_use_ssl=_tls or None,
     imports=("workers.tasks",),
     worker_pool="workers.pool:Pool",  # supervising is waiting: a thread a job, not a process
     worker_concurrency=_settings.concurrency,

@@ -2,8 +2,8 @@
 
 An engine that fails at every start would burn a whole queue. So failures of the engine never count
 as a job's attempt; several in a row stop the worker from taking jobs, for a pause that grows with
-every further failure. Standing problems stop it for as long as they last. What it has taken already
-it goes on with.
+every further failure. Standing problems stop it for as long as they last, and so
+does an operator who drains the machine. What it has taken already it goes on with.
 """
 
 import logging
@@ -27,6 +27,7 @@ class Fitness:
         self._failures = 0  # in a row
         self._last_failure = ""
         self._paused_until = 0.0
+        self._draining = False
 
     def failed(self, why: str) -> None:
         """The engine failed to start a replica, and not because of the replica."""
@@ -61,6 +62,13 @@ class Fitness:
         elif problem is None and before is not None:
             logger.warning("taking jobs again; there was: %s", before)
 
+    def drains(self, draining: bool) -> None:
+        """Whether an operator has this machine take no new jobs. That is no problem."""
+        with self._lock:
+            changed, self._draining = draining != self._draining, draining
+        if changed:
+            logger.warning("this machine takes %s", "no new jobs" if draining else "jobs again")
+
     def problems(self) -> list[str]:
         """Why no jobs are taken now, in words for an operator; empty if they are."""
         with self._lock:
@@ -81,4 +89,4 @@ class Fitness:
     @property
     def fit(self) -> bool:
         """Whether jobs may be taken now."""
-        return not self.problems()
+        return not self._draining and not self.problems()

@@ -77,11 +77,12 @@ class Heartbeat:
             "notes": self._site.notes,
         }
         try:
-            self._site.ledger.nodes.announce(self._site.node, info, self._site.identity)
+            draining = self._site.ledger.nodes.announce(self._site.node, info, self._site.identity)
         except NodeTaken as error:
             self._site.fitness.stands("identity", str(error))
         else:
             self._site.fitness.stands("identity", None)
+            self._site.fitness.drains(draining)
 
     def list(self, _now: float) -> None:
         """Rings the supervisors whose container does not run, by one listing of the engine."""

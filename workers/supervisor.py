@@ -48,6 +48,8 @@ def supervise(
     site.publish(claimed.hints)
     if claimed.no_room:
         site.room.lacking()
+    if claimed.draining:
+        site.fitness.drains(True)  # the heartbeat would hear of it a little later
     done = Supervisor(site, claimed.job, note_started).run() if claimed.job else None
     return done or _over(site, uid, job_id)
 

@@ -31,7 +31,7 @@ def ready() -> Response:
     except redis.RedisError as error:
         raise ServiceUnavailable("Redis does not answer") from error
     missing = [*_missing(nodes), *(f"node {node} has not reported yet" for node in reports)]
-    notes = [f"node {node.id}: {note}" for node in nodes for note in node.info.get("notes", [])]
+    notes = list(_notes(nodes))
     return jsonify(status="degraded" if missing else "ok", missing=missing, notes=notes)
 
 
@@ -39,6 +39,8 @@ def _missing(nodes: list[NodeView]) -> Iterator[str]:
     alive = [node for node in nodes if node.silent_seconds <= SILENT_SECONDS]
     if not alive:
         yield "no worker is alive: jobs wait"
+    elif all(node.draining for node in alive):
+        yield "every machine is draining: jobs wait"
     for node in alive:
         for problem in node.info.get("problems", []):
             yield f"node {node.id} takes no jobs: {problem}"
@@ -46,3 +48,11 @@ def _missing(nodes: list[NodeView]) -> Iterator[str]:
         if node not in alive and (node.attempts or node.strays):
             held = node.attempts + node.strays
             yield f"node {node.id} is silent for {node.silent_seconds:.0f} s: {held} slots wait"
+
+
+def _notes(nodes: list[NodeView]) -> Iterator[str]:
+    for node in nodes:
+        if node.draining:
+            yield f"node {node.id} is draining: it takes no new jobs, and holds {node.attempts}"
+        for note in node.info.get("notes", []):
+            yield f"node {node.id}: {note}"

@@ -51,6 +51,7 @@ class Claimed:
     job: Job | None
     hints: list[Hint]
     no_room: bool = False  # it waits until the node has room for it, or another one
+    draining: bool = False  # the node takes no new jobs
 
 
 class Attempts:
@@ -73,11 +74,12 @@ class Attempts:
 
         A job of a compute resource that the node does not offer stays for others; one that it
         has no room for waits in line. Without an offer the node takes what comes. With `only_own`
-        nothing new is claimed.
+        nothing new is claimed: a job that could be is hinted at again by the next sweep, as where
+        the node is draining.
         """
         args = (uid, job_id, node, lease_seconds, secrets.token_hex(8))
         verdict, flat, *record = (
-            (b"not_dispatched", ())
+            self._verbs("give_back", uid, job_id)
             if only_own
             else self._verbs("claim", *args, offer.text if offer else "")
         )
@@ -85,7 +87,7 @@ class Attempts:
         if verdict == b"not_dispatched":
             _, *record = self._verbs("take_over", *args)
         job = records.job(records.pairs(record[0])) if record else None
-        return Claimed(job, hints, verdict == b"no_room")
+        return Claimed(job, hints, verdict == b"no_room", verdict == b"draining")
 
     def fill_room(self, node: str, queue: str, offer: Offer) -> tuple[bool, list[Hint]]:
         """Whether jobs wait for room that the node offers, and those it has room for now.

@@ -39,6 +39,17 @@ class NodeView:
     attempts: int  # that it supervises or tears down
     strays: int  # slots that wait for it
     info: dict[str, Any]
+    draining: bool = False  # it takes no new jobs, as its operator says
+
+    @property
+    def takes_jobs(self) -> bool:
+        """Whether it would take a job now, if it is alive."""
+        return not self.draining and not self.info.get("problems")
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing of any job is there."""
+        return not self.attempts and not self.strays
 
 
 class Nodes:
@@ -51,15 +62,21 @@ class Nodes:
         self._verbs = verbs
         self._silent_seconds = silent_seconds
 
-    def announce(self, node: str, info: dict[str, Any], identity: str = "") -> None:
+    def announce(self, node: str, info: dict[str, Any], identity: str = "") -> bool:
         """A node's sign of life, with what it offers (`compute`: name → resource).
 
-        `identity` is its machine's and its engine's: two of them can't have one id. Raises
-        NodeTaken.
+        `identity` is its machine's and its engine's: two of them can't have one id. Returns whether
+        the node is draining. Raises NodeTaken.
         """
         answer = self._verbs("announce", node, json.dumps(info), identity, self._silent_seconds)
         if answer == b"taken":
             raise NodeTaken(_taken(node))
+        return bool(answer == b"draining")
+
+    def drain(self, node: str, draining: bool = True) -> None:
+        """Has a node take no new jobs, or take them again; what it runs goes on. NotFound."""
+        if self._verbs("set_draining", node, "yes" if draining else "no") == b"missing":
+            raise NotFound(f"no node {node!r}")
 
     def check(self, node: str, identity: str) -> None:
         """Raises NodeTaken where `announce` would. Changes nothing."""
@@ -97,14 +114,21 @@ class Nodes:
         with self._client.pipeline(transaction=False) as pipe:
             for raw, _ in signs:
                 node = records.text(raw)
-                pipe.hget(keys.node(node), "info")
+                pipe.hmget(keys.node(node), "info", "draining")
                 pipe.zcard(keys.leases(node))
                 pipe.scard(keys.node_strays(node))
             answers = pipe.execute()
         now = clock[0] + clock[1] / 1e6
         return [
-            NodeView(records.text(raw), now - seen, leases, strays, json.loads(info or b"{}"))
-            for (raw, seen), info, leases, strays in zip(
+            NodeView(
+                id=records.text(raw),
+                silent_seconds=now - seen,
+                attempts=attempts,
+                strays=strays,
+                info=json.loads(info or b"{}"),
+                draining=draining is not None,
+            )
+            for (raw, seen), (info, draining), attempts, strays in zip(
                 signs, answers[::3], answers[1::3], answers[2::3], strict=True
             )
         ]

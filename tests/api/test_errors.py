@@ -175,18 +175,33 @@ def test_ready_says_which_machines_take_no_jobs_and_which_are_silent(
     assert answer.json["notes"] == ["node good: live-restore is off"]
 
 
+def test_ready_says_which_machines_are_draining(api: Faces, ledger: Ledger) -> None:
+    ledger.nodes.announce("a", {})
+    ledger.nodes.announce("b", {})
+    ledger.nodes.drain("a")
+    note = "node a is draining: it takes no new jobs, and holds 0"
+    ready = call(api.port, "GET", "/ready").json
+    assert ready == {"status": "ok", "missing": [], "notes": [note]}
+    ledger.nodes.drain("b")
+    ready = call(api.port, "GET", "/ready").json
+    assert ready["missing"] == ["every machine is draining: jobs wait"]
+
+
 def test_a_compute_resource_is_available_where_a_machine_takes_jobs(
     api: Faces, ledger: Ledger
 ) -> None:
     cpu = {"cpus": 2, "memory_mb": 4096}
     ledger.nodes.announce("a", {"compute": {"big": cpu}, "problems": ["disk full"]})
     ledger.nodes.announce("b", {"compute": {"small": cpu}})
+    ledger.nodes.announce("c", {"compute": {"old": cpu}})
+    ledger.nodes.drain("c")
     answer = api.control("GET", "/serverless-compute-resources")
     assert (answer.status, answer.json) == (
         200,
         [
             {"name": "big", "size": 1, "is_available": False},
             {"name": "cpu", "size": 1, "is_available": False},  # of the API's own file
+            {"name": "old", "size": 1, "is_available": False},
             {"name": "small", "size": 1, "is_available": True},
         ],
     )

@@ -70,6 +70,8 @@ class HouseStack(Stack):
 class House:
     """Everything on one data directory; its jobs run whatever lines a test gives them."""
 
+    stack_class = HouseStack
+
     def __init__(self, folder: Path, **settings: object) -> None:
         self.folder = folder
         self._layout = Layout(folder, free_port(), free_port())
@@ -82,7 +84,7 @@ class House:
         """Starts Redis, API and worker, on what an earlier start left."""
         if hasattr(self, "stack"):
             self.stack.unlock()  # its processes were killed one by one
-        self.stack = HouseStack(self._layout, self._settings)
+        self.stack = self.stack_class(self._layout, self._settings)
         self.stack.start_redis()
         self.stack.ensure_inference_key()
         self.stack.start_api()

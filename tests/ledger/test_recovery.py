@@ -120,6 +120,40 @@ def test_a_job_that_was_forgotten_altogether_is_nobodys(two: Scene) -> None:
     assert two.ledger.attempts.held(NODE) == []
 
 
+def test_a_forgotten_claim_is_found_again_though_its_job_has_waited_too_long(two: Scene) -> None:
+    """Of two jobs whose claims were forgotten: one had its slot then, one waited for it."""
+    for name in "abc":
+        two.submit(name)
+    ended = two.grip("a")
+    restore = older(two, "a")
+    two.grip("b", "node2")
+    two.end(ended)
+    two.grip("c", "node2")
+    restore()
+    for name in "bc":
+        two.outlive_ttl(name)
+    two.ledger.recovery.begin()
+    two.ledger.jobs.expire_due()
+    two.ledger.jobs.expire(two.uid, "b")
+    report(two, NODE)  # the slot of `a` is free
+    report(two, "node2", ("b", 1), ("c", 1))
+    assert {two.state(name) for name in "bc"} == {State.STARTING}
+    check_places(two)
+
+
+def test_what_has_waited_too_long_expires_once_all_have_reported(two: Scene) -> None:
+    two.submit("a")
+    two.outlive_ttl("a")
+    two.ledger.recovery.begin()
+    for node in (NODE, "node2"):
+        two.ledger.jobs.expire_due()
+        assert two.state("a") is State.DISPATCHED
+        report(two, node)
+    two.ledger.jobs.expire_due()
+    assert two.state("a") is State.EXPIRED
+    check_places(two)
+
+
 def test_a_report_may_be_repeated(two: Scene) -> None:
     two.submit("a")
     two.ledger.recovery.begin()

@@ -7,6 +7,16 @@ import pytest
 from app.settings import Settings, SettingsError, load
 from app.web import create_app
 
+TLS_MISTAKES = (
+    "ssl_ca_certs=/nowhere/ca.pem",
+    "ssl_certfile=",
+    "ssl_cert_reqs=CERT_REQUIRED",
+    "ssl_cert_reqs",
+    "ssl_check_hostname=maybe",
+    "ssl_password=hush",
+    "db=1",
+)
+
 
 def errors(environ: dict[str, str]) -> list[str]:
     """The lines of the error."""
@@ -72,7 +82,12 @@ def test_all_errors_are_told_at_once_and_no_value() -> None:
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("REDIS_URL", ["localhost", "http://localhost", "redis:/x"]),
+        (
+            "REDIS_URL",
+            ["localhost", "http://localhost", "redis:/x", "redis://[::", "redis://\u2100"],
+        ),
+        ("REDIS_URL", ["redis://host?ssl_cert_reqs=required", "redis://host?protocol=3"]),
+        ("REDIS_URL", [f"rediss://h/0?{word}" for word in TLS_MISTAKES]),
         ("BIND", ["8080", "host", "host:", "host:port", "host:65536", "a b:1", "unix:", "::1:80"]),
         ("PUBLIC_URL", ["host", "ftp://host", "http://", "https:///x", "http://h?x", "http://h#x"]),
         ("API_WORKERS", ["0", "65", "1.5", "x"]),
@@ -94,10 +109,18 @@ def test_values_that_are_not_allowed(name: str, values: list[str]) -> None:
         assert line.startswith(f"ONEJOB_{name}: ")
 
 
+def test_an_error_of_a_url_does_not_tell_its_password() -> None:
+    for rest in ("\u2100", "h:x/0?db=1", "h?ssl_ca_certs=/nowhere"):
+        (line,) = errors({"ONEJOB_REDIS_URL": f"rediss://:hush@{rest}"})
+        assert "hush" not in line
+
+
 @pytest.mark.parametrize(
     ("name", "values"),
     [
         ("REDIS_URL", ["redis://:pw@host:6379/1", "rediss://host"]),
+        ("REDIS_URL", [f"rediss://h?ssl_ca_certs={__file__}&ssl_check_hostname=false"]),
+        ("REDIS_URL", [f"rediss://h?ssl_certfile={__file__}&ssl_cert_reqs=optional"]),
         ("BIND", ["0.0.0.0:80", "[::]:8080", "localhost:0", "unix:/run/x.sock", ":80", "fd://3"]),
         ("PUBLIC_URL", ["http://h", "https://h:8443/base", "http://[::1]:80"]),
         ("OWN_REPLICAS", ["true", "1", "no"]),

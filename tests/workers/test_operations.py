@@ -15,7 +15,7 @@ __all__ = ["onejob"]
 
 def test_the_help_lists_them(onejob: Onejob) -> None:
     words = said(onejob("--help"))
-    for command in ("node", "recover", "sweep", "up"):
+    for command in ("drain", "node", "recover", "sweep", "up"):
         assert f"\n  {command} " in words
     assert "forget" in said(onejob("node", "--help"))
     assert "--dry-run" in said(onejob("sweep", "--help"))

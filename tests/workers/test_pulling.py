@@ -161,7 +161,7 @@ def test_who_was_replaced_during_a_pull_lets_go(rig: Rig, how: str) -> None:
     task = rig.supervising(site=site)
     assert pull.begun.wait(10)
     rig.lapse()
-    grip = rig.ledger.attempts.claim(rig.uid, "j1", rig.node, 60, ["cpu"])
+    grip = rig.ledger.attempts.claim(rig.uid, "j1", rig.node, 60, rig.offer)
     assert grip.job is not None
     if how == "told":
         site.roster.all()[0].lost = True

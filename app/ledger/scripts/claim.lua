@@ -1,11 +1,12 @@
 -- Claims a dispatched job for a node: from here on the attempt belongs to it.
 -- ARGV: uid, id, node, lease seconds, claim token (a repeat with the same token is answered
 --       alike), the node's offer (JSON; '' or none = it has what it takes)
--- Reads job, deployment, slots, strays; writes job, timeline, leases, nodes, ttl, dispatched,
+-- Reads job, deployment, slots, strays, node; writes job, timeline, leases, nodes, ttl, dispatched,
 -- no_room, reserved, pledges, and what admit writes. Returns {'claimed', {}, record} |
 -- {'refused', hints} (it went back, expired or was cancelled) | {'not_dispatched', {}} |
 -- {'elsewhere', {}} (not a job for this node: a message from before its deployment's compute changed) |
--- {'no_room', {}} (it waits in line, see lib/32-room.lua) | {'recovering', {}} | {'missing', {}}.
+-- {'no_room', {}} (it waits in line, see lib/32-room.lua) | {'recovering', {}} | {'missing', {}} |
+-- {'draining', {}} (the node takes no new jobs: the next sweep hints at this one again).
 -- The record comes in the same call: read later, it could show the grip of who took over since.
 write_even_if_full()
 local uid, id, node, lease, token, offer_text = unpack(ARGV)
@@ -17,7 +18,7 @@ if job.state == 'starting' and job.claim == token then
   return {'claimed', {}, redis.call('HGETALL', key)}
 end
 if job.state ~= 'dispatched' then return {'not_dispatched', {}} end
-if redis.call('EXISTS', K.recovering()) == 1 then return {'recovering', {}} end
+if recovering() then return {'recovering', {}} end
 
 local deployment = fields(K.deployment(uid), 'state', 'compute', 'max_replica_count')
 if tonumber(job.expires_at) <= t then
@@ -33,10 +34,14 @@ elseif deployment.state == 'paused' or deployment.compute ~= job.compute
   return {'refused', admit(uid)}
 end
 
+local offer = offer_text and offer_text ~= '' and cjson.decode(offer_text)
+if offer and not offer.compute[job.compute] then return {'elsewhere', {}} end
+if redis.call('HEXISTS', K.node(node), 'draining') == 1 then
+  redis.call('ZADD', K.dispatched(job.compute), 'XX', t, ref)
+  return {'draining', {}}
+end
 local gpus = ''
-if offer_text and offer_text ~= '' then
-  local offer = cjson.decode(offer_text)
-  if not offer.compute[job.compute] then return {'elsewhere', {}} end
+if offer then
   gpus = reserve(node, offer, uid, id, job)
   if not gpus then return {'no_room', {}} end
 end

@@ -1,9 +1,16 @@
 -- Gives free slots to the jobs that wait longest, and returns their hints:
 -- a flat list id, compute, deployment, id, compute, deployment, …
 -- While a slot is free and the deployment runs: pop, drop what is past its TTL, dispatch.
--- Reads deployment, strays; writes queue, slots, ttl, dispatched, job, admissions. Each call pops at most
--- ADMIT_LIMIT jobs, so that no caller pays for a long queue; the sweep goes on with the rest.
+-- While a recovery is under way nothing expires here: it may run, and be forgotten.
+-- Reads deployment, strays, recovering; writes queue, slots, ttl, dispatched, job, admissions. Each
+-- call pops at most ADMIT_LIMIT jobs, so that no caller pays for a long queue; the sweep goes on
+-- with the rest.
 local ADMIT_LIMIT = 100
+
+-- Whether this ledger may have forgotten what runs: see `recover`.
+local function recovering()
+  return redis.call('EXISTS', K.recovering()) == 1
+end
 
 local function dispatch(uid, id, deployment, t)
   local key = K.job(uid, id)
@@ -32,7 +39,7 @@ local function admit(uid, deployment)
     if not id then return hints end
     popped = popped + 1
     local expires_at = tonumber(redis.call('HGET', K.job(uid, id), 'expires_at') or 0)
-    if expires_at <= t then
+    if expires_at <= t and not recovering() then
       finish(uid, id, 'expired', 'queue_ttl', 'waited longer than its TTL allows')
     else
       dispatch(uid, id, deployment, t)
