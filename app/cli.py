@@ -1,12 +1,11 @@
 """The command line: `onejob`."""
 
-import os
 import sys
 from pathlib import Path
 
 import click
 
-from app import operations
+from app import local, operations
 from app.stack import Layout
 from app.story import Story
 from app.up import up as run_up
@@ -24,7 +23,7 @@ def main() -> None:
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
-    default=lambda: Path(os.environ.get("ONEJOB_DATA", "~/.onejob")).expanduser(),
+    default=local.default_data,
     show_default="$ONEJOB_DATA or ~/.onejob",
     help="Where jobs, keys and logs are kept.",
 )

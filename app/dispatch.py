@@ -43,6 +43,12 @@ def node_queue(node: str) -> str:
     return f"node.{node}"
 
 
+def forget_node_queue(client: redis.Redis, node: str) -> None:
+    """Removes what the broker keeps of a node's own queue. Raises redis's errors."""
+    queue = node_queue(node)
+    client.delete(queue, f"_kombu.binding.{queue}", f"_kombu.binding_permanent.{queue}")
+
+
 def task_id(hint: Hint) -> str:
     """The Celery task's id, the same for every hint of a job."""
     return f"{hint.deployment}.{hint.id}"

@@ -1,6 +1,6 @@
 """Commands for who runs the machines: nodes, draining one, and the recovery of the ledger.
 
-All but `sweep` need nothing but `ONEJOB_REDIS_URL`.
+All but `sweep` need nothing but a Redis: see `app.local` for which.
 """
 
 import json
@@ -13,16 +13,17 @@ from contextlib import contextmanager, suppress
 import click
 import redis
 
-from app import settings as app_settings
-from app.dispatch import Publisher
+from app import local
+from app.dispatch import Publisher, forget_node_queue
 from app.domain.errors import NotFound, OnejobError
 from app.domain.job import Hint
 from app.ledger import Ledger, connect
-from app.ledger.nodes import SILENT_SECONDS, NodeView
+from app.ledger.nodes import NODE_PATTERN, SILENT_SECONDS, NodeView
 from app.settings import SettingsError
 
 TIME_RAN_OUT = 3  # the exit code of `onejob drain --wait`
 POLL_SECONDS = 0.5
+AGES = 1e9  # seconds: of a machine that this ledger was told of, and never heard
 
 
 @click.group()
@@ -31,6 +32,7 @@ def node() -> None:
 
 
 @node.command("list")
+@local.data_option
 @click.option("-o", "output", type=click.Choice(["table", "json"]), default="table")
 def list_nodes(output: str) -> None:
     """Every machine that was heard of, and what slots wait for.
@@ -48,13 +50,12 @@ def list_nodes(output: str) -> None:
     click.echo(f"{'NODE':<18}{'SILENT':>10}{'ATTEMPTS':>10}{'STRAYS':>8}  PROBLEMS")
     for view in nodes:
         problems = "; ".join(_problems(view)) or "-"
-        click.echo(
-            f"{view.id:<18}{view.silent_seconds:>8.0f} s{view.attempts:>10}{view.strays:>8}"
-            f"  {problems}"
-        )
+        silent = f"{view.silent_seconds:.0f} s" if view.silent_seconds < AGES else "ever"
+        click.echo(f"{view.id:<18}{silent:>10}{view.attempts:>10}{view.strays:>8}  {problems}")
 
 
 @node.command()
+@local.data_option
 @click.argument("name")
 def forget(name: str) -> None:
     """Forget a machine that is gone for good, and free the slots that wait for it.
@@ -66,12 +67,13 @@ def forget(name: str) -> None:
       onejob node forget 0a1b2c3d4e5f6071
     """
     with _ledger() as ledger:
-        settings = app_settings.load()
+        settings = local.settings()
         more = True
         while more:
             more, hints = ledger.nodes.lose(name, SILENT_SECONDS, settings.stop_grace_seconds, True)
             _publish(settings.redis_url, hints)
         _publish(settings.redis_url, ledger.nodes.forget(name))
+        forget_node_queue(ledger.client, name)
     click.echo(f"node {name} is forgotten")
 
 
@@ -84,6 +86,7 @@ def forget(name: str) -> None:
     help="Wait that long until it holds no job; 3 is the exit code if it still does then.",
 )
 @click.option("--undo", is_flag=True, help="It takes jobs again.")
+@local.data_option
 def drain(name: str, seconds: float | None, undo: bool) -> None:
     """Have a machine take no new jobs. What it runs goes on to its end.
 
@@ -135,19 +138,32 @@ def _view(ledger: Ledger, name: str) -> NodeView:
 
 
 @click.command()
-def recover() -> None:
+@local.data_option
+@click.option(
+    "--expect",
+    "expected",
+    multiple=True,
+    metavar="NODE",
+    callback=lambda _context, _option, given: _node_ids(given),
+    help="Wait for this machine too, which joined after the file was written; may be repeated.",
+)
+def recover(expected: tuple[str, ...]) -> None:
     """After Redis was restored from an older file, or was emptied.
 
     Such a file can have forgotten what runs. Nothing new is started until every machine that the
     ledger knows has told what it runs, which takes seconds; those that are gone for good have to be
     forgotten with `onejob node forget`.
 
+    A machine that the file does not know and that is down just now has to be named: else its jobs
+    may be started a second time. Its id lies in the file `node` of its spool root.
+
     \b
-    Example:
+    Examples:
       onejob recover
+      onejob recover --expect 0a1b2c3d4e5f6071
     """
     with _ledger() as ledger:
-        waiting = ledger.recovery.begin()
+        waiting = ledger.recovery.begin(expected)
     if waiting:
         click.echo(f"nothing is started until these machines have reported: {', '.join(waiting)}")
     else:
@@ -155,6 +171,7 @@ def recover() -> None:
 
 
 @click.command()
+@local.data_option
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 def sweep(dry_run: bool) -> None:
     """Do once what every worker does all the time: what is overdue, on this machine too.
@@ -168,14 +185,22 @@ def sweep(dry_run: bool) -> None:
       onejob sweep
     """
     arguments = ["--dry-run"] if dry_run else []
+    os.environ.update(local.given())
     os.execv(sys.executable, [sys.executable, "-m", "workers.once", *arguments])
+
+
+def _node_ids(given: tuple[str, ...]) -> tuple[str, ...]:
+    for name in given:
+        if not NODE_PATTERN.fullmatch(name):
+            raise click.BadParameter(f"{name!r} is no machine's id: it has 16 digits of 0-9 a-f")
+    return given
 
 
 @contextmanager
 def _ledger() -> Iterator[Ledger]:
     """The ledger; errors become one line and exit code 1."""
     try:
-        client = connect(app_settings.load().redis_url)
+        client = connect(local.settings().redis_url)
         yield Ledger(client)
         client.close()
     except (redis.ConnectionError, redis.TimeoutError) as error:

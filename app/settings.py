@@ -78,7 +78,8 @@ class Settings(BaseModel):
     own_replicas: bool = False  # a worker that stops ends its replicas, too
     lease_seconds: Seconds = 10
     sweep_seconds: Seconds = 1
-    # Of silence, before a machine counts as lost. It gives a sign of life every 3 s.
+    # Of silence, before a machine counts as lost (it gives a sign of life every 3 s); and of
+    # failures, before its engine is no longer waited for.
     node_timeout_seconds: float = Field(60, ge=6, le=10 * 365 * DAY)
     free_lost_slots: bool = False  # then at once, though its replicas may still run
     stop_grace_seconds: float = Field(10, ge=0, le=3600)

@@ -8,9 +8,12 @@ venv=${ONEJOB_VENV:-$root/.venv}
 
 say() { printf '  %-11s %s\n' "$1" "$2"; }
 
-# die WHAT NEXT: what is wrong in one line, the next step in another.
+# complain WHAT NEXT: what is wrong in one line, the next step in another.
+complain() { printf '%s: %s\n  next: %s\n' "$(basename "$0")" "$1" "$2" >&2; }
+
+# die WHAT NEXT: complains, and ends.
 die() {
-    printf '%s: %s\n  next: %s\n' "$(basename "$0")" "$1" "$2" >&2
+    complain "$@"
     exit 1
 }
 

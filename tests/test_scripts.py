@@ -157,12 +157,14 @@ signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 answers.with_name("draft").write_text(str(os.getpid()))
 answers.with_name("draft").rename(answers)
 signal.sigwait([signal.SIGTERM])
+if answers.with_name("stubborn").exists():
+    signal.pause()
 answers.unlink()
 """
 # The script as it is, but for what it knows of engines.
 WITH_STAND_IN = """
 source "$1/scripts/engine"
-run=$2 log=$2/dockerd.log PATH=$2:$PATH
+run=$2 log=$2/dockerd.log patience=${PATIENCE:-$patience} PATH=$2:$PATH
 unset DOCKER_HOST
 answers() { [[ -e $run/answers ]]; }
 engine_process() { grep -s . "$run/answers"; }
@@ -212,6 +214,15 @@ class TestShared:
         done = run(*argv)
         assert "stopping dockerd" in done.stdout
         assert (done.returncode, done.stderr) == (code, "")
+
+    def test_one_that_does_not_end_is_not_waited_for_for_ever(self, folder: Path) -> None:
+        (folder / "stubborn").touch()
+        argv = ["bash", "-c", WITH_STAND_IN, "engine", str(ROOT), str(folder), "sh", "-c", "exit 3"]
+        done = run(*argv, PATIENCE="1")
+        engine = self.engine(folder)
+        assert done.returncode == 3
+        assert f"dockerd (process {engine}) does not end" in done.stderr
+        assert "next: " in done.stderr
 
     @pytest.mark.parametrize("first_out", [0, 1], ids=["who-started-it", "who-found-it"])
     def test_the_last_one_out_stops_it(self, folder: Path, first_out: int) -> None:

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 import redis
 
 from app.domain.job import Reason, State
-from app.domain.verdict import Outcome, Stopping, judge
-from workers import ends, harvest, plan
-from workers.attempt import Attempt, Hopeless
+from app.domain.verdict import Outcome
+from workers import harvest, plan
+from workers.attempt import Attempt
+from workers.conclusion import UNSENT_DETAIL, Conclusion
 from workers.engine import (
     EngineError,
     ImageError,
@@ -19,20 +20,19 @@ from workers.engine import (
     SpoolMissing,
     StartRefused,
 )
+from workers.out_of_reach import OutOfReach
 from workers.pulling import CalledOff, RunImage
+from workers.recipe import Hopeless
 from workers.roster import Attention
 from workers.site import Site
-from workers.steps import Step, next_step
+from workers.steps import Step, at_rest, next_step
 from workers.wishes import Wishes
 
 POLL_SECONDS = 5.0  # the slow poll behind the bell
 RETRY_SECONDS = 1.0  # before the ledger is told again what it did not take
 FRESH_SECONDS = 5.0  # far less than a node timeout
 KILL_SECONDS = 0.2  # for a killed container to end
-UNSENT_DETAIL = "the server was stopped before the request was sent"
-OUTSIDE_DETAIL = "the replica was ended from outside before the request was sent"
 KEPT_DETAIL = "this machine could not start the replica"
-VANISHED_DETAIL = "the replica vanished from the engine before the job was over"
 
 
 class LetGo(Exception):
@@ -54,30 +54,38 @@ class Actions:
         self.attempt = attempt
         self.attention = attention
         self._given_up: Callable[[], None] | None = None
-        self._ended_by: Stopping | None = None  # what we did, where the usher can't say it
         self._wishes = Wishes(site, attempt, attention)
         self._image = RunImage(attempt, attention, self._wishes)
+        self._conclusion = Conclusion(attempt, self._wishes)
+        self._out_of_reach = OutOfReach(attempt, self._conclusion)
 
     def take(self) -> bool:
         """Looks at what is there and does what comes next; False when nothing is left to do."""
         self._heed_stop()
+        if at_rest(self.attempt.job):
+            return False
         if self._given_up is not None and not self.attempt.job.state.final:
             self._given_up()
             self._given_up = None
             return True
-        step = next_step(self.attempt.look())
-        if step is Step.REST:
-            return False
-        self._do(step)
-        return True
+        self._do(next_step(self.attempt.look()))
+        return not at_rest(self.attempt.job)
 
     def give_up(self, outcome: Outcome) -> None:
         """The next step ends the attempt so."""
-        self._given_up = lambda: self._end(outcome)
+        self._given_up = lambda: self._conclusion.end(outcome)
 
     def give_up_here(self, detail: str) -> None:
         """The next step queues the job again: it was this machine's fault, and does not count."""
         self._given_up = lambda: self.attempt.abandon(Reason.ENGINE_LOST, detail, counts=False)
+
+    def go_on_without_engine(self, why: str) -> bool:
+        """Moves on what has waited for its engine too long; False when nothing is left to do."""
+        try:
+            self._out_of_reach.move_on(why)
+        except Hopeless as error:
+            self.attempt.end(error.outcome)
+        return not at_rest(self.attempt.job)
 
     def _do(self, step: Step) -> None:
         does: dict[Step, Callable[[], None]] = {
@@ -85,8 +93,8 @@ class Actions:
             Step.CREATE: self._create,
             Step.START: self._start,
             Step.FOLLOW: self._follow,
-            Step.FINISH: self._finish,
-            Step.LOSE: self._lose,
+            Step.FINISH: self._conclusion.finish,
+            Step.LOSE: self._conclusion.lose,
             Step.GIVE_UP: self._give_up_unstarted,
             Step.REQUEUE: self.attempt.requeue,
             Step.CLEAR: self.attempt.release,
@@ -95,11 +103,11 @@ class Actions:
             if step not in (Step.PREPARE, Step.CREATE, Step.START) or self._may_start():
                 does[step]()
         except (StartRefused, ImageError) as error:
-            self._end(harvest.refusal(error))
+            self._conclusion.end(harvest.refusal(error))
         except Hopeless as error:
             self.attempt.end(error.outcome)
         except SpoolMissing:
-            self._lose()
+            self._conclusion.lose()
         except CalledOff:
             pass  # the next step looks at what came up
 
@@ -113,7 +121,7 @@ class Actions:
             self._stop_unsent()
             return False
         if self._wishes.cancel:
-            self._cancel_unstarted()
+            self._conclusion.cancel_unstarted()
             return False
         return True
 
@@ -136,9 +144,10 @@ class Actions:
 
     def _prepare(self) -> None:
         attempt = self.attempt
+        attempt, recipe = self.attempt, self.attempt.recipe
         with self._image.had() as image:
-            run, request = attempt.run, attempt.request()
-            attempt.spool.prepare(plan.usher_plan(run, image), plan.command(run, image), request)
+            plan_file, argv = plan.usher_plan(recipe.run, image), plan.command(recipe.run, image)
+            attempt.spool.prepare(plan_file, argv, recipe.request())
 
     def _create(self) -> None:
         """Creates the container, once the ledger has said that the attempt is still ours.
@@ -148,7 +157,9 @@ class Actions:
         """
         attempt = self.attempt
         with self._image.had() as image:
-            spec = plan.container_spec(attempt.run, image, self.site.usher, attempt.spool.path)
+            spec = plan.container_spec(
+                attempt.recipe.run, image, self.site.usher, attempt.spool.path
+            )
             if asked := attempt.confirm():
                 self.attention.cancel = self.attention.cancel or asked
                 return
@@ -161,7 +172,7 @@ class Actions:
         try:
             self.site.engine.start(attempt.container.id)
         except NoSuchContainer:
-            self._lose()
+            self._conclusion.lose()
         except EngineError:
             attempt.known = False  # it may have started all the same
             raise
@@ -220,14 +231,14 @@ class Actions:
     def _stop_replica(self) -> None:
         """SIGTERM to the usher, which ends the app; killed if it takes longer than the grace."""
         assert self.attempt.container is not None
-        self._ended_by = "signal"
+        self._conclusion.ended_by = "signal"
         seconds = self.site.settings.stop_grace_seconds + 1
         self.site.engine.stop(self.attempt.container.id, seconds)
         self.attempt.known = False
 
     def _kill_overdue(self) -> None:
         assert self.attempt.container is not None
-        self._ended_by = "deadline"
+        self._conclusion.ended_by = "deadline"
         self.site.engine.kill(self.attempt.container.id)
         self.attempt.known = False
         self.attention.wait(KILL_SECONDS)
@@ -239,60 +250,3 @@ class Actions:
         if not self.site.settings.own_replicas:
             raise LetGo
         self._wishes.leaving = True
-
-    # -- the end -----------------------------------------------------------------------------
-
-    def _finish(self) -> None:
-        attempt, seen, wishes = self.attempt, self.attempt.events(), self._wishes
-        if wishes.cancel and ends.never_began(attempt):
-            self._cancel_unstarted()
-            return
-        if wishes.another_if_unsent and attempt.provably_unsent() and self._gave_up_unsent():
-            return
-        container = attempt.container
-        attempt.note_unseen()
-        ending = harvest.ending(seen, container.exit if container else None, wishes.end)
-        ending = replace(ending, cancel_detail=wishes.sentence(ending.cancel_detail))
-        if seen.exited is None:  # it was killed with its usher
-            killed = self._ended_by or ends.outlived(attempt)
-            ending = replace(ending, stopping=killed or ending.stopping)
-        if ending.exit_code != 0:
-            ending = replace(ending, last_line=attempt.last_line())
-        wanted = ending.responded and attempt.job.prefer != "respond-async-proxy"
-        stored = attempt.keep_response() if wanted else None
-        if wanted and stored is None:
-            ending = replace(ending, responded=False, response_failure="malformed")
-        fields = harvest.exit_fields(ending) | (stored.fields() if stored else {})
-        self._end(judge(ending, attempt.run.bounds), fields)
-
-    def _gave_up_unsent(self) -> bool:
-        """Whether it was ended by something else than its app and its job: another may follow."""
-        seen, wishes = self.attempt.events(), self._wishes
-        if wishes.leaving and (self._ended_by is not None or seen.stopping == "signal"):
-            self.attempt.abandon(Reason.CANCELLED, UNSENT_DETAIL)
-        elif not (wishes.end or self._ended_by) and ends.ended_from_outside(self.attempt):
-            self.attempt.abandon(Reason.ENGINE_LOST, OUTSIDE_DETAIL)
-        else:
-            return False
-        return True
-
-    def _end(self, outcome: Outcome, fields: dict[str, str | int] | None = None) -> None:
-        """Ends the job so, or this attempt alone where the deployment wants another one then."""
-        if self._wishes.another_after(outcome.reason):
-            self.attempt.abandon(outcome.reason, outcome.detail)
-        else:
-            self.attempt.end(outcome, fields)
-
-    def _lose(self) -> None:
-        """The container or its spool vanished. Again if the request was provably not sent."""
-        unsent = self.attempt.provably_unsent()
-        if unsent and self._wishes.cancel:
-            self._cancel_unstarted()
-        elif unsent and self._wishes.another_if_unsent:
-            self.attempt.abandon(Reason.ENGINE_LOST, VANISHED_DETAIL)
-        else:
-            self._end(Outcome(State.FAILED, Reason.ENGINE_LOST, VANISHED_DETAIL))
-
-    def _cancel_unstarted(self) -> None:
-        reason = self._wishes.cancel or Reason.CANCELLED
-        self.attempt.end(Outcome(State.CANCELLED, reason, "cancelled before it started"))

@@ -7,11 +7,11 @@ belongs to the new ledger.
 """
 
 import logging
-import os
-import secrets
+import re
 
 from app.ledger.recovery import Identity
-from workers import plan
+from workers import durable, plan
+from workers.holding import Holding
 from workers.site import Site
 
 logger = logging.getLogger(__name__)
@@ -19,6 +19,7 @@ FOREIGN = (
     "this Redis is not the ledger that this node's replicas belong to; if it is meant to be,"
     " run `onejob recover`"
 )
+TORN_STEP = "remove it if this Redis is the ledger of the replicas that run on this machine"
 
 
 class Allegiance:
@@ -31,7 +32,7 @@ class Allegiance:
     def holds(self) -> bool:
         """Whether this is our ledger. Reports to it first, if it asks for that.
 
-        Raises RedisError, EngineError.
+        Raises RedisError, EngineError, OSError.
         """
         recovery = self._site.ledger.recovery
         if recovery.asks(self._site.node):
@@ -58,18 +59,20 @@ class Allegiance:
     def _replicas(self) -> set[tuple[str, str, int]]:
         owned = (container.name for container in self._site.engine.owned(self._site.node))
         # Those, too, of which there is nothing yet: an image may take long to be pulled.
-        held = (attention.replica for attention in self._site.roster.all())
+        held = Holding(self._site.spool_root.path).replicas()
         names = {*owned, *self._site.spool_root.replicas(), *held}
         return {parsed for name in names if (parsed := plan.replica_of(name)) is not None}
 
     def _known(self) -> Identity | None:
         try:
-            name, epoch = self._path.read_text().split()
+            name, epoch = durable.read(self._path, _is_identity, TORN_STEP).split()
         except FileNotFoundError:
             return None
         return Identity(name, int(epoch))
 
     def _remember(self, identity: Identity) -> None:
-        draft = self._path.with_name(f".ledger.{secrets.token_hex(4)}")
-        draft.write_text(f"{identity.id} {identity.epoch}\n")
-        os.replace(draft, self._path)
+        durable.replace(self._path, f"{identity.id} {identity.epoch}\n")
+
+
+def _is_identity(text: str) -> bool:
+    return re.fullmatch(r"[0-9a-f]{16} [0-9]+", text, re.ASCII) is not None

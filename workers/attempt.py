@@ -7,7 +7,7 @@ Each write to the ledger is compared on (state, attempt, fence): one that was re
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,23 +16,15 @@ from itertools import count
 
 import redis
 
-from app.domain.compute import ComputeResource
-from app.domain.deployment import Deployment
-from app.domain.errors import NotFound
 from app.domain.job import Job, Reason, State
 from app.domain.verdict import Outcome
 from app.ledger import records
 from app.ledger.attempts import Grip
 from workers import harvest, plan
-from workers.engine import (
-    Container,
-    EngineError,
-    EngineTrouble,
-    EngineUnavailable,
-    Phase,
-)
+from workers.engine import Container, EngineError, EngineUnavailable, Phase
 from workers.events import Events, parse
 from workers.harvest import StoredResponse
+from workers.recipe import Recipe
 from workers.site import Site
 from workers.spool import Spool
 from workers.steps import View
@@ -44,14 +36,6 @@ LOG_SECONDS = 5.0  # for a container to end whose app has ended: then its log is
 logger = logging.getLogger(__name__)
 
 
-class Hopeless(Exception):
-    """What the attempt is made from is gone for good; carries how the job ends."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome.detail)
-        self.outcome = outcome
-
-
 class Attempt:
     """An attempt that this process holds by its grip."""
 
@@ -59,6 +43,7 @@ class Attempt:
         self.site = site
         self.job = job
         self.grip = Grip.of(job)
+        self.recipe = Recipe(site, job)
         self.replica = plan.replica_name(job)
         self.spool: Spool = site.spool_root.attempt(self.replica)
         self.container: Container | None = None
@@ -70,7 +55,7 @@ class Attempt:
         self._notes = count(1)
         self._log_tries = 0
         self._confirmed_at = float("-inf")
-        self._run: plan.Run | None = None
+        self._kept = False  # its usher's run-once marker was taken by this supervisor
 
     # -- what is there -----------------------------------------------------------------------
 
@@ -110,32 +95,15 @@ class Attempt:
 
     def never_runs(self) -> bool:
         """Whether no app has run, nor will: no late start of a sleeper can change that any more."""
-        if self.job.state is not State.STARTING or self.job.started_at is not None:
+        if self.job.state is State.RUNNING or self.job.started_at is not None:
             return False
+        if self._kept:
+            return True
         with suppress(OSError):  # the disk: then nobody can say
-            return self.spool.keep_from_starting()
+            kept = self.spool.keep_from_starting()
+            self._kept = kept and self.spool.kept_from_starting()  # not where there is no directory
+            return kept
         return False
-
-    @property
-    def run(self) -> plan.Run:
-        """What the attempt is made from.
-
-        Raises Hopeless; EngineTrouble if this node can't make it.
-        """
-        if self._run is None:
-            self._run = plan.Run(
-                self.job, self._spec(), self._compute(), self.site.node, self.site.settings
-            )
-        return self._run
-
-    def request(self) -> Iterator[bytes]:
-        """The request as the usher sends it. Raises Hopeless, also half-way."""
-        port = self.run.container.exposed_port
-        try:
-            yield from harvest.request_bytes(self.job, self.site.ledger.payloads, port)
-        except NotFound as error:
-            detail = f"the replica could not start: {error.message}"
-            raise Hopeless(Outcome(State.FAILED, Reason.START_FAILED, detail)) from error
 
     def last_line(self) -> str | None:
         """What the app printed last, if the engine still knows."""
@@ -176,20 +144,6 @@ class Attempt:
         margin = timedelta(seconds=self.site.settings.stop_grace_seconds + 0.5)
         return (self.job.deadline_at + margin - datetime.now(UTC)).total_seconds()
 
-    def _spec(self) -> Deployment:
-        try:
-            return self.site.ledger.deployments.spec(self.job.uid, self.job.version)
-        except NotFound as error:  # it goes with its deployment
-            detail = f"its deployment was deleted: {error.message}"
-            outcome = Outcome(State.CANCELLED, Reason.DEPLOYMENT_DELETED, detail)
-            raise Hopeless(outcome) from error
-
-    def _compute(self) -> ComputeResource:
-        known = self.site.compute.get(self.job.compute)
-        if known is None and self.job.started_at is None:
-            raise EngineTrouble(f"this node no longer has the compute {self.job.compute!r}")
-        return known or ComputeResource()  # of a job that runs it is only told what it had
-
     # -- how it goes on ----------------------------------------------------------------------
 
     def note(self, event: str, detail: str) -> None:
@@ -199,7 +153,7 @@ class Attempt:
 
     def note_started(self, at: datetime) -> None:
         """The container ran from then on: from there its deadline counts."""
-        deadline_at = at + timedelta(seconds=self.run.spec.scaling.deadline_seconds)
+        deadline_at = at + timedelta(seconds=self.recipe.spec.scaling.deadline_seconds)
         fields = {
             "replica": self.replica,
             "started_at": records.seconds(at),
@@ -207,6 +161,7 @@ class Attempt:
         }
         self._advance(State.STARTING, "started", fields)
         self.job = replace(self.job, started_at=at, deadline_at=deadline_at, replica=self.replica)
+        self.recipe.job = self.job
 
     def note_sent(self) -> None:
         """The request was handed to the app, as the usher says."""
@@ -283,6 +238,20 @@ class Attempt:
         self.site.publish(self.site.ledger.attempts.requeue(self.grip))
         self.site.room.freed()
         self.job = replace(self.job, state=State.QUEUED, abandoned=None)
+
+    def leave(self, detail: str) -> None:
+        """Leaves what is there of it, which is over, to an engine that is out of reach.
+
+        Raises Stale.
+        """
+        may_run, grace = not self.never_runs(), self.site.settings.stop_grace_seconds
+        detail = detail[:SENTENCE_CHARACTERS]
+        self.site.publish(self.site.ledger.attempts.leave(self.grip, grace, may_run, detail))
+        self.site.room.freed()
+        if self.job.state.final:
+            self.job = replace(self.job, teardown=None)
+        else:
+            self.job = replace(self.job, state=State.QUEUED, abandoned=None)
 
     def release(self) -> None:
         """Keeps the log, removes what is there, then frees the slot. Raises Stale."""

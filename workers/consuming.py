@@ -80,6 +80,7 @@ class Consuming:
         self._node_queue = node_queue
         self._leaving = leaving
         self._last = float("-inf")  # look
+        self._asked: float | None = None  # the loop, which has not come to it
         self._seen = -1
         self._waiting_since: float | None = None
         self._reconnected = False
@@ -92,14 +93,24 @@ class Consuming:
         if gap > 5 * CONSUMING_SECONDS:  # Redis was away, or this process: that is no waiting
             self._waiting_since, self._reconnected = None, False
         fit = self._fitness.fit
-        self._consumer.call_soon(lambda: self._choose(fit))
+        self._ask(now)
         if self._waits(fit):
             self._waited(now)
         else:
             self._waiting_since, self._reconnected = None, False
 
-    def _choose(self, fit: bool) -> None:
+    def _ask(self, now: float) -> None:
+        """Has the loop choose, once: one that is stuck keeps all that it is asked.
+
+        And again after a while, since one that connects anew forgets it.
+        """
+        if self._asked is None or now - self._asked >= STALL_SECONDS:
+            self._asked = now
+            self._consumer.call_soon(self._choose)
+
+    def _choose(self) -> None:
         """In the consumer's loop. While it is not connected there is nothing to change."""
+        self._asked, fit = None, self._fitness.fit
         try:
             for queue in self._compute_queues:
                 consuming = self._consumer.task_consumer.consuming_from(queue)

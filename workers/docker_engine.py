@@ -63,9 +63,13 @@ class DockerEngine:
                 version="auto", timeout=call_seconds, max_pool_size=connections, **where
             )
             self._api.silence_seconds = stall_seconds
-            # It is looked at often, and by these looks it is known that it hangs.
+            # For what is asked often, so that it is known that it hangs, and for what a job's end
+            # waits for though it can do without.
             self._looks = _BoundedClient(
-                version=self._api.api_version, timeout=min(call_seconds, LOOK_SECONDS), **where
+                version=self._api.api_version,
+                timeout=min(call_seconds, LOOK_SECONDS),
+                max_pool_size=connections,
+                **where,
             )
         self._store = ImageStore(self._api, stall_seconds, pull_seconds, images)
         self._networks: set[str] = set()
@@ -179,7 +183,7 @@ class DockerEngine:
         """See Engine. The engine counts lines, each of a byte at least."""
         with translated():
             # Not as a stream: docker-py takes the timeout off those.
-            log: bytes = self._api.logs(id, stdout=True, stderr=True, tail=limit_bytes)
+            log: bytes = self._looks.logs(id, stdout=True, stderr=True, tail=limit_bytes)
         return log[max(0, len(log) - limit_bytes) :]
 
     # -- the rest ----------------------------------------------------------------------------

@@ -12,7 +12,7 @@ def outlived(attempt: Attempt) -> Stopping | None:
     container = attempt.container
     if container is None or container.started_at is None or container.finished_at is None:
         return None
-    seconds = attempt.run.bounds.deadline_seconds + attempt.site.settings.stop_grace_seconds
+    seconds = attempt.recipe.run.bounds.deadline_seconds + attempt.site.settings.stop_grace_seconds
     lived = (container.finished_at - container.started_at).total_seconds()
     return "deadline" if lived >= seconds else None
 

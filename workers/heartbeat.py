@@ -5,6 +5,7 @@ cancelled; one listing of the engine finds the containers that run no more.
 """
 
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -59,6 +60,7 @@ class Heartbeat:
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self._process = secrets.token_hex(4)
         self._next_announcement = 0.0
 
     def beat(self, now: float) -> None:
@@ -77,7 +79,9 @@ class Heartbeat:
             "notes": self._site.notes,
         }
         try:
-            draining = self._site.ledger.nodes.announce(self._site.node, info, self._site.identity)
+            draining = self._site.ledger.nodes.announce(
+                self._site.node, info, self._site.identity, self._process
+            )
         except NodeTaken as error:
             self._site.fitness.stands("identity", str(error))
         else:

@@ -48,7 +48,7 @@ class RunImage:
             raise
 
     def _bring(self) -> Image:
-        container = self._attempt.run.container
+        container = self._attempt.recipe.run.container
         story = PullStory(self._attempt, container.image)
 
         def watch(news: PullNews) -> None:

@@ -3,6 +3,7 @@
     <spool root>/node                 the node's identity
     <spool root>/usher-<digest>       the usher's binary
     <spool root>/images/              see `workers.image_records`
+    <spool root>/held/                marks of what worker processes hold: `workers.holding`
     <spool root>/attempts/            only root can enter
     <spool root>/attempts/<replica>/  mounted into the replica, writable by any user
         plan, argv, request           written by us, before the container is created
@@ -15,6 +16,7 @@ files only, bounded; and what is read concerns that one job.
 """
 
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -25,9 +27,16 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from workers import durable
+
 EVENTS_LIMIT = 64 * 1024
 HEAD_LIMIT = 256 * 1024
 CHUNK_BYTES = 1024 * 1024
+TORN_STEP = (
+    "write this machine's id into it (its replicas' label onejob.node, and `onejob node list`, have"
+    " it), or remove it, and `onejob node forget` that id: then this is a new machine"
+)
+_NODE = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _KEPT = "kept"  # where the run-once marker leads as a link; the usher's own is a file
 
 
@@ -147,16 +156,17 @@ class SpoolRoot:
         self.images = path / "images"
 
     def make(self) -> str:
-        """Makes what is missing and returns the node's id, random and made once."""
+        """Makes what is missing and returns the node's id, random and made once.
+
+        Raises OSError; Torn where the id was lost.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         self.attempts.mkdir(mode=0o700, exist_ok=True)
         self.attempts.chmod(0o700)
-        draft = self.path / f".node.{secrets.token_hex(4)}"
-        draft.write_text(secrets.token_hex(8))
-        with suppress(FileExistsError):
-            os.link(draft, self.path / "node")
-        draft.unlink()
-        return (self.path / "node").read_text().strip()
+        identity = self.path / "node"
+        if not identity.exists():
+            durable.make_once(identity, secrets.token_hex(8))
+        return durable.read(identity, _is_node, TORN_STEP)
 
     def attempt(self, replica: str) -> Spool:
         """The directory of one replica, there or not."""
@@ -175,6 +185,10 @@ class SpoolRoot:
                     remove_tree(path)
                     removed.append(path.name)
         return removed
+
+
+def _is_node(text: str) -> bool:
+    return _NODE.fullmatch(text) is not None
 
 
 def remove_tree(path: Path) -> None:

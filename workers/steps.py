@@ -24,7 +24,6 @@ class Step(Enum):
     GIVE_UP = auto()  # of an attempt that was kept from starting: say so
     REQUEUE = auto()  # of an attempt given up: remove container and spool, queue the job again
     CLEAR = auto()  # remove container and spool, free the slot
-    REST = auto()  # nothing is left to do
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +38,17 @@ class View:
     kept_from_starting: bool = False  # by a supervisor that was going to give it up
 
 
+def at_rest(job: Job) -> bool:
+    """Whether nothing is left to do for an attempt."""
+    if job.state.final:
+        return job.teardown is None
+    return job.state not in (State.STARTING, State.RUNNING)
+
+
 def next_step(view: View) -> Step:
-    """The next step for an attempt that this supervisor holds."""
+    """The next step for an attempt that this supervisor holds, and that is not at rest."""
     if view.job.state.final:
-        return Step.CLEAR if view.job.teardown else Step.REST
-    if view.job.state not in (State.STARTING, State.RUNNING):
-        return Step.REST
+        return Step.CLEAR
     if view.job.abandoned:
         return Step.REQUEUE
     if view.kept_from_starting and view.job.state is State.STARTING and not view.events.sent:

@@ -5,6 +5,7 @@ takes an attempt over after a crash runs the same loop.
 """
 
 import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -17,6 +18,7 @@ from app.ledger.attempts import Stale
 from workers.actions import Actions, LetGo
 from workers.attempt import Attempt
 from workers.engine import EngineError, EngineUnavailable
+from workers.holding import Holding
 from workers.roster import Attention
 from workers.site import Site
 
@@ -70,12 +72,16 @@ class Supervisor:
         self.attempt = Attempt(site, job)
         self._failures = 0  # in a row, of whatever kind
         self._troubles = 0  # in a row, of those that count
+        self._engine_failing_since: float | None = None  # by the monotonic clock, without a gap
 
     def run(self) -> Job | None:
         """Moves the attempt on until nothing is left to do. Returns the job if it is over."""
         attempt = self.attempt
         try:
-            with self.site.roster.enter(attempt.grip, attempt.replica) as attention:
+            with (
+                Holding(self.site.spool_root.path).mark(attempt.replica),
+                self.site.roster.enter(attempt.grip, attempt.replica) as attention,
+            ):
                 actions = Actions(self.site, attempt, attention, self._note_started)
                 while self._step(actions, attention):
                     pass
@@ -95,17 +101,40 @@ class Supervisor:
             goes_on = actions.take()
         except (Stale, LetGo):
             raise
-        except (redis.RedisError, EngineUnavailable) as error:
-            # Unknown, never dead: look again when it answers.
-            self._pause(attention, error)
         except Exception as error:
-            self._trouble(actions, attention, error)
+            goes_on = self._failed(actions, error)
+            if goes_on:
+                self._pause(attention, error)
         else:
             self._failures = self._troubles = 0
-            return goes_on
+            self._engine_failing_since = None
+        return goes_on
+
+    def _failed(self, actions: Actions, error: Exception) -> bool:
+        """Redis or the engine did not answer: unknown, never dead, so look again; or worse.
+
+        Whether anything is left to do.
+        """
+        if not isinstance(error, EngineError):
+            self._engine_failing_since = None
+        elif not self._wait_for_engine():
+            try:
+                return actions.go_on_without_engine(f"its engine is out of reach: {error}")
+            except (Stale, LetGo):
+                raise
+            except Exception as further:
+                error = further
+        if not isinstance(error, redis.RedisError | EngineUnavailable):
+            self._trouble(actions, error)
         return True
 
-    def _trouble(self, actions: Actions, attention: Attention, error: Exception) -> None:
+    def _wait_for_engine(self) -> bool:
+        """Whether an engine that fails is given more time: as long as a machine that is silent."""
+        now = time.monotonic()
+        since = self._engine_failing_since = self._engine_failing_since or now
+        return now - since < self.site.settings.node_timeout_seconds
+
+    def _trouble(self, actions: Actions, error: Exception) -> None:
         """A failure that is never the app's. Some tries here, then it is queued again.
 
         A job that runs is given up far later: it may end well by itself.
@@ -114,14 +143,13 @@ class Supervisor:
             logger.exception("%s: a fault of ours", self.attempt.replica)
         self._troubles += 1
         job = self.attempt.job
-        if job.state.final:
+        if job.state.final or job.abandoned:
             pass
         elif self._troubles >= TROUBLES and self._never_runs(error):
             actions.give_up_here(f"the engine could not start the replica: {error}")
         elif self._troubles >= LAST_TROUBLES and not isinstance(error, EngineError):
             detail = f"the job could not be supervised: {type(error).__name__}: {error}"
             actions.give_up(Outcome(State.FAILED, Reason.ENGINE_LOST, detail))
-        self._pause(attention, error)
 
     def _never_runs(self, error: Exception) -> bool:
         """Whether the replica was not started, which this machine is noted for, nor will be."""

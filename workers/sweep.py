@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import redis
 
-from app.dispatch import Publisher, compute_queue, node_queue
+from app.dispatch import Publisher, compute_queue, forget_node_queue, node_queue
 from app.ledger.nodes import NodeView
 from workers.site import Site
 
@@ -142,6 +142,7 @@ class Sweep:
             idle = not node.attempts and not node.strays and node.id not in waited_for
             if idle and node.silent_seconds > FORGOTTEN_SECONDS:
                 self._publisher(self._site.ledger.nodes.forget(node.id))
+                forget_node_queue(self._site.ledger.client, node.id)
 
     def free_strays(self) -> None:
         """Frees the slots of lost replicas that are past their deadline for certain."""

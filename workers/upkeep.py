@@ -24,6 +24,7 @@ from app.ledger.nodes import Stray
 from workers import plan
 from workers.allegiance import FOREIGN, Allegiance
 from workers.engine import Container, EngineError, EngineUnavailable, Phase
+from workers.holding import Holding
 from workers.site import Site
 
 logger = logging.getLogger(__name__)
@@ -132,6 +133,7 @@ class Upkeep:
             self._site.spool_root.attempt(name).remove()
         for name in self._site.spool_root.remove_drafts(DRAFT_SECONDS):
             logger.warning("removed unfinished spool directory %s", name)
+        Holding(self._site.spool_root.path).replicas()  # removes marks that nobody holds
 
     def dangling_containers(self) -> Iterator[Container]:
         """This node's containers that no attempt needs."""

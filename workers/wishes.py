@@ -1,7 +1,8 @@
 """What was asked for an attempt, beside running it: a cancel, a stop, another attempt."""
 
 from app.domain.job import Reason
-from workers.attempt import Attempt, Hopeless
+from workers.attempt import Attempt
+from workers.recipe import Hopeless
 from workers.roster import Attention
 from workers.site import Site
 
@@ -44,7 +45,7 @@ class Wishes:
         if self.end is not None:
             return False
         try:
-            policy = self._attempt.run.spec.retry_policy
+            policy = self._attempt.recipe.run.spec.retry_policy
         except Hopeless:
             return False
         if policy is None or reason not in policy.on:

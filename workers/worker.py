@@ -3,23 +3,26 @@
 import logging
 import os
 import threading
+import time
 from queue import SimpleQueue
 
 import redis
 
 from app import settings as app_settings
 from app.dispatch import Publisher, compute_queue, node_queue
+from app.ledger.nodes import NodeTaken
 from app.settings import Settings
 from workers.collection import COLLECTION_SECONDS, Collection
 from workers.consuming import CONSUMING_SECONDS, Consumer, Consuming, Intake
 from workers.heartbeat import BEAT_SECONDS, LISTING_SECONDS, Heartbeat, Periodic
 from workers.revokes import REVOKE_SECONDS, Revoked, Revokes
-from workers.site import make_site
+from workers.site import Site, make_site
 from workers.sweep import Sweep
 from workers.upkeep import UPKEEP_SECONDS, Upkeep
 
 logger = logging.getLogger(__name__)
 LEAVE_SECONDS = 2.0  # from the signal to the end, whatever the supervisors are doing
+TAKEN_SECONDS = 0.5  # between two looks at who has this node's id
 REMOVAL_SECONDS = 10.0  # more, for a worker that takes its replicas along
 
 
@@ -103,8 +106,28 @@ def from_environment(revoked: Revoked) -> Worker:
     """
     made = Worker(app_settings.load(), revoked)
     try:
-        made.site.ledger.nodes.check(made.site.node, made.site.identity)
+        await_node(made.site)
         made.upkeep.look()
     except redis.RedisError as error:
         made.site.fitness.stands("ledger", f"Redis does not answer: {error}")
     return made
+
+
+def await_node(site: Site) -> None:
+    """Waits until nobody else has this node's id, as long as somebody silent may seem alive.
+
+    Who has it may be this machine, before its reboot. Raises NodeTaken, and redis's errors.
+    """
+    nodes, told = site.ledger.nodes, False
+    give_up = time.monotonic() + nodes.silent_seconds + 1
+    while True:
+        try:
+            return nodes.check(site.node, site.identity)
+        except NodeTaken as error:
+            if time.monotonic() > give_up:
+                raise
+            if not told:
+                words = "%s It may be this one before a reboot: waiting for up to %.0f s"
+                logger.warning(words, error, nodes.silent_seconds)
+            told = True
+            time.sleep(TAKEN_SECONDS)  # silence gives no sign

@@ -7,6 +7,7 @@ is neither decoded nor merged nor redirected. It is read from the raw request li
 import hashlib
 import re
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -16,14 +17,20 @@ from flask import Blueprint, Response, jsonify, request
 
 from app.api.bodies import pieces
 from app.api.prefer import Preferences
-from app.api.services import Services, access, guess, known, services
+from app.api.services import Services, access, guess, known, services, submission
 from app.domain.deployment import RESERVED_NAMES
-from app.domain.errors import InvalidRequest, MethodNotAllowed, OnejobError
+from app.domain.errors import (
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    OnejobError,
+    ServiceUnavailable,
+)
 from app.domain.job import ID_PATTERN
 from app.domain.transport import RequestHead, forwarded
 from app.ledger.deployments import DeploymentRecord
 from app.ledger.guesses import Guess, Outdated
-from app.ledger.jobs import Submission
+from app.ledger.jobs import Submission, id_taken
 from app.ledger.payloads import CHUNK_BYTES, Upload
 
 blueprint = Blueprint("data_plane", __name__)
@@ -48,7 +55,7 @@ def take() -> Response | None:
     if not name or name in RESERVED_NAMES:
         return None
     assumed = guess(name)
-    if assumed is None or not _is_small_submit(assumed.deployment, target):
+    if assumed is None or not _is_small_submit(assumed.deployment, target) or _refusal():
         return _looked_up(name, target)
     parcel = _pack_on_a_guess(name, target)
     try:
@@ -108,7 +115,31 @@ def _looked_up(name: str, target: str, parcel: Parcel | None = None) -> Response
     deployment = known(deployment, name)
     if request.method == "GET" and _is_health_check(deployment, target):
         return _health(deployment)
+    if parcel is None and (refusal := _refusal()):
+        return _repeated(deployment, target, refusal)
     return _submit(deployment, parcel or _pack(target))
+
+
+def _refusal() -> ServiceUnavailable | None:
+    """Why no new work is taken; None if it is."""
+    try:
+        services().memory.check_room()
+    except ServiceUnavailable as refusal:
+        return refusal
+    return None
+
+
+def _repeated(deployment: DeploymentRecord, target: str, refusal: ServiceUnavailable) -> Response:
+    """The answer to a request that was accepted before: it needs no room. Raises `refusal` else."""
+    here, job_id = services(), inference_id()
+    try:
+        job = here.ledger.jobs.get(deployment.uid, job_id or "")
+    except NotFound:
+        raise refusal from None
+    if _read_body(here, target, lambda _: None) != job.digest:
+        raise id_taken(deployment.name, job.id)
+    prefer = Preferences.of(request.environ["wsgi.input"].wire_headers)
+    return acceptance(deployment.name, job.id, prefer.no_response)
 
 
 def _pack_on_a_guess(name: str, target: str) -> Parcel:
@@ -122,18 +153,18 @@ def _pack_on_a_guess(name: str, target: str) -> Parcel:
 def _pack(target: str) -> Parcel:
     """Reads the request; full chunks of its body are stored. Raises OnejobError."""
     here, job_id = services(), inference_id() or str(uuid.uuid4())
-    here.memory.check_room()
     headers: list[tuple[str, str]] = request.environ["wsgi.input"].wire_headers
     prefer = Preferences.of(headers)
     head = RequestHead(request.method, target, forwarded(headers, prefer.for_app, job_id))
     upload = here.ledger.payloads.upload(head.to_bytes())
     try:
-        digest = _store_body(here, upload, target)
+        digest = _read_body(here, target, upload.write)
     except OnejobError:
         with suppress(redis.RedisError):  # it also goes by itself
             upload.discard()
         raise
-    return Parcel(job_id, prefer, _submission(here, target, digest, prefer), upload)
+    asked = "respond-async-proxy" if prefer.no_response else None
+    return Parcel(job_id, prefer, submission(request.method, target, digest, asked), upload)
 
 
 def _submit(deployment: DeploymentRecord, parcel: Parcel, assumed: Guess | None = None) -> Response:
@@ -147,25 +178,13 @@ def _submit(deployment: DeploymentRecord, parcel: Parcel, assumed: Guess | None 
     return acceptance(deployment.name, parcel.job_id, parcel.prefer.no_response)
 
 
-def _store_body(here: Services, upload: Upload, target: str) -> str:
-    """Reads the body into the ledger. Returns the digest of method, target and body."""
+def _read_body(here: Services, target: str, keep: Callable[[bytes], None]) -> str:
+    """Reads the body, piece by piece. Returns the digest of method, target and body."""
     digest = hashlib.sha256(f"{request.method} {target}\n".encode("latin-1"))
     for piece in pieces(here.settings.request_limit_bytes):
         digest.update(piece)
-        upload.write(piece)
+        keep(piece)
     return digest.hexdigest()
-
-
-def _submission(here: Services, target: str, digest: str, prefer: Preferences) -> Submission:
-    return Submission(
-        method=request.method,
-        target=target,
-        digest=digest,
-        prefer="respond-async-proxy" if prefer.no_response else None,
-        queue_limit=here.settings.queue_limit,
-        record_retention_seconds=here.settings.record_retention_seconds,
-        result_retention_seconds=here.settings.result_retention_seconds,
-    )
 
 
 def acceptance(name: str, job_id: str, no_response: bool) -> Response:

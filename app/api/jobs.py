@@ -11,12 +11,11 @@ from app.api import errors
 from app.api.bodies import LONGEST_TIMEOUT_MS, timeout_ms
 from app.api.data_plane import acceptance
 from app.api.schemas import rfc3339, status_out
-from app.api.services import client, services
+from app.api.services import client, services, submission
 from app.domain.errors import Conflict, NotFound
 from app.domain.job import ID_PATTERN, Job, Reason
 from app.domain.transport import RequestHead
 from app.ledger.deployments import DeploymentRecord
-from app.ledger.jobs import Submission
 from app.ledger.payloads import Upload
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/v1/job-deployments/<name>/jobs/<job_id>")
@@ -135,14 +134,6 @@ def _accepted_again(
     deployment: DeploymentRecord, job: Job, new_id: str, upload: Upload
 ) -> Response:
     here = services()
-    submission = Submission(
-        method=job.method,
-        target=job.target,
-        digest=job.digest,
-        prefer=job.prefer,
-        queue_limit=here.settings.queue_limit,
-        record_retention_seconds=here.settings.record_retention_seconds,
-        result_retention_seconds=here.settings.result_retention_seconds,
-    )
-    here.publish(here.ledger.jobs.accept(deployment, new_id, submission, upload).hints)
+    asked = submission(job.method, job.target, job.digest, job.prefer)
+    here.publish(here.ledger.jobs.accept(deployment, new_id, asked, upload).hints)
     return acceptance(deployment.name, new_id, job.prefer == "respond-async-proxy")

@@ -12,6 +12,7 @@ from app.domain.errors import NotFound, Unauthorized
 from app.ledger import Ledger
 from app.ledger.deployments import DeploymentRecord
 from app.ledger.guesses import Guess
+from app.ledger.jobs import Submission
 from app.ledger.memory import Memory
 from app.settings import Settings
 
@@ -89,6 +90,20 @@ def known(deployment: DeploymentRecord | None, name: str) -> DeploymentRecord:
     if deployment is None:
         raise NotFound(f"no deployment {name!r}")
     return deployment
+
+
+def submission(method: str, target: str, digest: str, prefer: str | None) -> Submission:
+    """What a client asks for, under this server's limits."""
+    settings = services().settings
+    return Submission(
+        method=method,
+        target=target,
+        digest=digest,
+        prefer=prefer,
+        queue_limit=settings.queue_limit,
+        record_retention_seconds=settings.record_retention_seconds,
+        result_retention_seconds=settings.result_retention_seconds,
+    )
 
 
 def _presented() -> str:

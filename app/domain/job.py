@@ -17,9 +17,12 @@ Who moves a job on, state by state ("the sweep" is every worker's):
 - dispatched: a worker claims it; the sweep publishes a lost hint again; its TTL expires it.
 - starting, running: the worker that holds the lease; when that lapses, any worker of the node, by
   the sweep's hint; when the node has been silent for the node timeout, the sweep of another one.
-  The usher ends the replica at its deadline, whoever else is there.
+  The usher ends the replica at its deadline, whoever else is there. An engine that fails for the
+  node timeout is no longer waited for: what it provably did not start is queued again, within its
+  TTL; what it may have started ends as the usher tells, or once its deadline and grace are over.
 - a final state is reached once and never left. Its slot is freed once its container is gone: by
-  the same workers; for a lost node by the sweep, when the replica's deadline has passed.
+  the same workers; for a lost node, or an engine that does not answer, when the replica's deadline
+  and grace are over.
 """
 
 import re

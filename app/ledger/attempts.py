@@ -168,6 +168,15 @@ class Attempts:
         """
         return self._freeing("requeue", grip)
 
+    def leave(self, grip: Grip, grace_seconds: float, may_run: bool, detail: str) -> list[Hint]:
+        """Leaves what there is of an ended or abandoned attempt to an engine out of reach.
+
+        Its slot stays taken while its replica `may_run`: until the replica's deadline and the grace
+        are over. Raises Stale.
+        """
+        slots = "kept" if may_run else "freed"
+        return self._freeing("leave", grip, grace_seconds, slots, detail)
+
     def renew(self, node: str, lease_seconds: float, grips: Sequence[Grip]) -> list[str]:
         """Renews leases: `held`, `lost` or the reason of a cancel, for each, in order."""
         answers: list[bytes] = []
@@ -190,8 +199,8 @@ class Attempts:
         raw: Any = self._client.zrange(keys.leases(node), 0, -1)
         return [records.text(ref) for ref in raw]
 
-    def _freeing(self, verb: str, grip: Grip) -> list[Hint]:
-        verdict, flat = self._verbs(verb, grip.uid, grip.id, *_numbers(grip))
+    def _freeing(self, verb: str, grip: Grip, *args: str | float) -> list[Hint]:
+        verdict, flat = self._verbs(verb, grip.uid, grip.id, *_numbers(grip), *args)
         if verdict == b"stale":
             raise Stale(grip.ref)
         return records.admitted(grip.uid, flat)

@@ -136,6 +136,11 @@ class Jobs:
         return records.hints(self._verbs("due_hints", compute, queue, seconds, limit))
 
 
+def id_taken(name: str, job_id: str) -> Conflict:
+    """The refusal of a request whose id was another one's."""
+    return Conflict(f"X-Inference-Id {job_id!r} was used for another request to {name!r}")
+
+
 def _accept_args(
     deployment: DeploymentRecord, job_id: str, submission: Submission, upload: Upload
 ) -> tuple[str | bytes | int, ...]:
@@ -164,7 +169,7 @@ def _guess_args(guess: Guess | None) -> tuple[str | bytes | int, ...]:
 
 def _refusal(verdict: bytes, name: str, job_id: str, rest: list[Any]) -> Exception:
     if verdict == b"conflict":
-        return Conflict(f"X-Inference-Id {job_id!r} was used for another request to {name!r}")
+        return id_taken(name, job_id)
     if verdict == b"terminating":
         return Conflict(f"deployment {name!r} is being deleted and takes no more jobs")
     if verdict == b"full":

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from app.ledger import keys, records
 from app.ledger.verbs import Verbs
 
 SILENT_SECONDS = 15.0  # a node that was not heard of for longer offers nothing
+NODE_PATTERN = re.compile(r"[0-9a-f]{16}", re.ASCII)  # a node's id
 _STRAY = re.compile(r"([^/]+)/(.+)#([0-9]+)")
 
 
@@ -60,15 +62,19 @@ class Nodes:
     ) -> None:
         self._client = client
         self._verbs = verbs
-        self._silent_seconds = silent_seconds
+        self.silent_seconds = silent_seconds
 
-    def announce(self, node: str, info: dict[str, Any], identity: str = "") -> bool:
-        """A node's sign of life, with what it offers (`compute`: name → resource).
+    def announce(
+        self, node: str, info: dict[str, Any], identity: str = "", process: str = ""
+    ) -> bool:
+        """A sign of life of one of a node's worker processes, each with a name of its own.
 
-        `identity` is its machine's and its engine's: two of them can't have one id. Returns whether
-        the node is draining. Raises NodeTaken.
+        `info` is what it offers (`compute`: name → resource), `problems` for which it takes no
+        jobs, and `notes`. `identity` is its machine's and its engine's: two of them can't have
+        one id. Returns whether the node is draining. Raises NodeTaken.
         """
-        answer = self._verbs("announce", node, json.dumps(info), identity, self._silent_seconds)
+        text = json.dumps(info)
+        answer = self._verbs("announce", node, text, identity, self.silent_seconds, process)
         if answer == b"taken":
             raise NodeTaken(_taken(node))
         return bool(answer == b"draining")
@@ -82,20 +88,20 @@ class Nodes:
         """Raises NodeTaken where `announce` would. Changes nothing."""
         known: Any = self._client.hget(keys.node(node), "identity")
         silent = [view.silent_seconds for view in self.all() if view.id == node]
-        alive = min(silent, default=1e9) < self._silent_seconds
+        alive = min(silent, default=1e9) < self.silent_seconds
         if alive and known not in (None, b"", identity.encode()):
             raise NodeTaken(_taken(node))
 
     def alive(self) -> list[dict[str, Any]]:
         """What the nodes offer that gave a sign of life lately, by Redis's clock."""
-        return [node.info for node in self.all() if node.silent_seconds <= self._silent_seconds]
+        return [node.info for node in self.all() if node.silent_seconds <= self.silent_seconds]
 
     def offering(self, compute: str) -> list[str]:
         """The ids of the nodes that are alive and have a compute resource."""
         return [
             node.id
             for node in self.all()
-            if node.silent_seconds <= self._silent_seconds
+            if node.silent_seconds <= self.silent_seconds
             and compute in node.info.get("compute", {})
         ]
 
@@ -114,7 +120,7 @@ class Nodes:
         with self._client.pipeline(transaction=False) as pipe:
             for raw, _ in signs:
                 node = records.text(raw)
-                pipe.hmget(keys.node(node), "info", "draining")
+                pipe.hgetall(keys.node(node))
                 pipe.zcard(keys.leases(node))
                 pipe.scard(keys.node_strays(node))
             answers = pipe.execute()
@@ -125,10 +131,10 @@ class Nodes:
                 silent_seconds=now - seen,
                 attempts=attempts,
                 strays=strays,
-                info=json.loads(info or b"{}"),
-                draining=draining is not None,
+                info=_info(said),
+                draining=b"draining" in said,
             )
-            for (raw, seen), (info, draining), attempts, strays in zip(
+            for (raw, seen), said, attempts, strays in zip(
                 signs, answers[::3], answers[1::3], answers[2::3], strict=True
             )
         ]
@@ -173,16 +179,34 @@ class Nodes:
             raise NotFound(f"no node {node!r}")
         verdict, hints = b"more", list[Hint]()
         while verdict == b"more":
-            verdict, flat = self._verbs("forget_node", node, self._silent_seconds, 100)
+            verdict, flat = self._verbs("forget_node", node, self.silent_seconds, 100)
             hints += records.hints(flat)
         if verdict == b"alive":
             raise Conflict(
                 f"node {node!r} gave a sign of life less than "
-                f"{self._silent_seconds:g} s ago: stop its workers first"
+                f"{self.silent_seconds:g} s ago: stop its workers first"
             )
         if verdict == b"holds":
             raise Conflict(f"node {node!r} still holds attempts")
         return hints
+
+
+def _info(said: Mapping[bytes, bytes]) -> dict[str, Any]:
+    """What a node offers, by what its worker processes said: it takes jobs if one of them does."""
+    infos = [json.loads(said[name]) for name in sorted(said) if name.startswith(b"info:")]
+    found: dict[str, Any] = {"compute": {}}
+    for info in infos:
+        found["compute"] |= info.get("compute", {})
+    problems, notes = _all(infos, "problems"), _all(infos, "notes")
+    if problems and not all(info.get("problems") for info in infos):
+        notes += [f"not all of its workers take jobs: {problem}" for problem in problems]
+        problems = []
+    return found | {"problems": problems, "notes": notes}
+
+
+def _all(infos: Iterable[Mapping[str, Any]], name: str) -> list[str]:
+    """Each entry of a list of all of them, once."""
+    return list(dict.fromkeys(entry for info in infos for entry in info.get(name, ())))
 
 
 def _taken(node: str) -> str:

@@ -37,9 +37,12 @@ class Recovery:
         name, epoch = self._verbs("identify", secrets.token_hex(8))
         return Identity(records.text(name), int(epoch))
 
-    def begin(self) -> list[str]:
-        """Stops all claims until these nodes have reported, or are forgotten."""
-        raw: Any = self._verbs("recover", self.identity().epoch)
+    def begin(self, expected: Iterable[str] = ()) -> list[str]:
+        """Stops all claims until the nodes that it returns have reported, or are forgotten.
+
+        Those are the nodes that this ledger knows, and those that are `expected` besides.
+        """
+        raw: Any = self._verbs("recover", self.identity().epoch, *expected)
         return sorted(records.text(node) for node in raw)
 
     def waiting_for(self) -> list[str]:

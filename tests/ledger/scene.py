@@ -220,9 +220,10 @@ def places(scene: Scene) -> dict[str, set[str]]:
 
 def expected_places(job: Job) -> set[str]:
     """The sets that a job has to stand in, by its record alone."""
+    ends = {"deadlines"} if job.deadline_at else set[str]()
     if job.state.final:
-        return {"retention"} | ({"slots", "leases"} if job.teardown else set())
-    return _WHERE[job.state] | ({"deadlines"} if job.deadline_at else set())
+        return {"retention"} | ({"slots", "leases"} | ends if job.teardown else set())
+    return _WHERE[job.state] | ends
 
 
 def check_places(scene: Scene) -> None:

@@ -172,6 +172,22 @@ def test_what_was_being_torn_down_keeps_its_state(scene: Scene) -> None:
     check_places(scene)
 
 
+def test_the_slot_of_what_was_being_torn_down_is_freed_by_the_replicas_own_deadline(
+    scene: Scene,
+) -> None:
+    """Not by one that begins when its machine is given up."""
+    grip = scene.started("a")
+    scene.submit("b")
+    scene.ledger.attempts.advance(grip, State.STARTING, State.STARTING, "started", STARTED)
+    scene.redis.zadd("onejob:due:deadlines", {scene.ref("a"): PAST})  # long ago
+    scene.finish(grip)
+    silent(scene)
+    lose(scene)
+    assert ids(scene.ledger.nodes.free_strays()[1]) == ["b"]
+    assert keys_with(scene.redis, "onejob:due:deadlines") == []
+    check_places(scene)
+
+
 def test_a_deployment_is_not_gone_while_a_stray_may_run(scene: Scene) -> None:
     scene.started("a")
     silent(scene)

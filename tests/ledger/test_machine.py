@@ -144,6 +144,16 @@ class Verbs(RuleBasedStateMachine):
             self.scene.ledger.attempts.requeue(self.held[name])
             self.replaced.append(self.held.pop(name))
 
+    @rule(name=names, may_run=st.booleans())
+    def leave(self, name: str, may_run: bool) -> None:
+        if name in self.held and (self.scene.state(name).final or self.scene.job(name).abandoned):
+            node, grip = self.scene.holder(name), self.held.pop(name)
+            assert node is not None
+            self.scene.ledger.attempts.leave(grip, 10, may_run, "its engine hangs")
+            self.replaced.append(grip)
+            if may_run:
+                self.strays.setdefault(node, set()).add(f"{name}#{grip.attempt}")
+
     # -- machines that are lost --------------------------------------------------------------
 
     @rule(compute=computes, free=st.booleans())

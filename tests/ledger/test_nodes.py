@@ -46,3 +46,29 @@ def test_a_silent_node_offers_nothing_until_it_is_heard_of_again(ledger: Ledger)
     assert ledger.nodes.alive() == []
     ledger.nodes.announce("n1", {"compute": {"cpu": CPU}})
     assert list(ledger.nodes.compute()) == ["cpu"]
+
+
+def test_what_the_workers_of_one_node_say_is_put_together(ledger: Ledger) -> None:
+    """Whoever spoke last does not speak for the others: the node takes jobs if one of them does."""
+    fit = {"compute": {"cpu": CPU}, "problems": [], "notes": ["live-restore is off"]}
+    unfit = {"compute": {"gpu": GPU}, "problems": ["disk full"], "notes": ["live-restore is off"]}
+    for first, second in ((fit, unfit), (unfit, fit)):
+        ledger.nodes.announce("n1", first, process="one")
+        ledger.nodes.announce("n1", second, process="two")
+        (info,) = ledger.nodes.alive()
+        assert info["compute"] == {"cpu": CPU, "gpu": GPU}
+        assert info["problems"] == []
+        paused = "not all of its workers take jobs: disk full"
+        assert info["notes"] == ["live-restore is off", paused]
+    ledger.nodes.announce("n1", unfit, process="one")
+    ledger.nodes.announce("n1", unfit, process="two")
+    (info,) = ledger.nodes.alive()
+    assert (info["problems"], info["notes"]) == (["disk full"], ["live-restore is off"])
+
+
+def test_what_a_worker_said_that_is_gone_is_said_no_more(ledger: Ledger) -> None:
+    ledger.nodes.announce("n1", {"compute": {"gpu": GPU}}, process="gone")
+    ledger.client.hset("onejob:node:n1", "at:gone", "1")
+    ledger.nodes.announce("n1", {"compute": {"cpu": CPU}}, process="here")
+    assert list(ledger.nodes.compute()) == ["cpu"]
+    assert len(ledger.client.hkeys("onejob:node:n1")) == 3  # type: ignore[arg-type]

@@ -61,6 +61,35 @@ def test_nothing_is_claimed_until_every_node_has_reported_or_is_forgotten(two: S
     assert two.grip("a").fence == 1
 
 
+def test_a_machine_that_the_older_file_does_not_know_can_be_waited_for(two: Scene) -> None:
+    two.submit("a")
+    assert two.ledger.recovery.begin(["node3"]) == [NODE, "node2", "node3"]
+    report(two, NODE)
+    report(two, "node2")
+    assert two.claim("a").job is None
+    report(two, "node3", ("a", 1))
+    assert two.job("a").node == "node3"  # its replica was never forgotten there
+    check_places(two)
+
+
+def test_who_reports_after_a_long_silence_is_alive(two: Scene) -> None:
+    """Else the sweep of another machine would take from it what it has just reported."""
+    two.submit("a")
+    two.redis.hset(f"onejob:node:{NODE}", "identity", "before its reboot")
+    two.redis.zadd("onejob:nodes", {NODE: 1})
+    two.ledger.recovery.begin()
+    report(two, NODE, ("a", 1))
+    assert two.ledger.nodes.lose(NODE, 60, 10, False) == (False, [])
+    assert two.state("a") is State.STARTING
+    two.ledger.nodes.announce(NODE, {}, "after it")
+
+
+def test_a_machine_that_is_waited_for_in_vain_is_forgotten_like_others(two: Scene) -> None:
+    two.ledger.recovery.begin(["node3"])
+    two.ledger.nodes.forget("node3")
+    assert two.ledger.recovery.waiting_for() == [NODE, "node2"]
+
+
 def test_a_claim_that_was_forgotten_belongs_to_its_node_again(two: Scene) -> None:
     two.submit("a")
     restore = older(two, "a")

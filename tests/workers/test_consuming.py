@@ -112,6 +112,17 @@ def test_one_that_takes_others_or_has_no_room_has_not_stalled(desk: Desk) -> Non
     assert desk.pass_seconds(100) == 0
 
 
+def test_a_loop_that_is_stuck_is_not_asked_again_and_again(desk: Desk) -> None:
+    for _ in range(int(STALL_SECONDS)):
+        desk.now += 1
+        desk.consuming.step(desk.now)
+    assert len(desk.consumer.soon) == 1
+    desk.consumer.soon.clear()  # it connects anew, and forgets it
+    desk.fitness.stands("engine", "trouble")
+    desk.pass_seconds(STALL_SECONDS)
+    assert desk.consumer.queues == {"node.n1"}
+
+
 def test_a_loop_without_a_connection_is_left_alone(desk: Desk) -> None:
     desk.consumer.task_consumer = None
     desk.fitness.stands("engine", "trouble")

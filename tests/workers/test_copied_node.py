@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 
 from app.domain.job import State
+from app.ledger.nodes import NodeTaken
 from tests.workers.alone import Fresh, elsewhere, pass_time
 from tests.workers.rig import Rig, runs
-from workers.heartbeat import Heartbeat
+from workers.heartbeat import Heartbeat, Periodic
 from workers.site import Site
 from workers.supervisor import supervise
 from workers.upkeep import Upkeep
+from workers.worker import await_node
 
 
 @pytest.fixture
@@ -54,3 +56,34 @@ def test_it_does_not_free_the_slots_of_the_others_strays(rig: Rig, copy: Site) -
     rig.ledger.nodes.lose(rig.node, 60, 1, False)
     Upkeep(copy, grace_seconds=0).step(1000.0)
     assert len(rig.ledger.nodes.strays(rig.node)) == 1
+
+
+# -- at the start of a worker ------------------------------------------------------------------
+
+
+def rebooted(rig: Rig) -> Site:
+    """The same machine under its new boot id; who is silent for a second is not alive."""
+    site = replace(rig.site(), identity="this machine, booted again")
+    site.ledger.nodes.silent_seconds = 1.0
+    return site
+
+
+def test_after_a_quick_reboot_a_worker_waits_until_its_last_life_is_silent(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig.ledger.nodes.announce(rig.node, {}, "this machine")
+    await_node(rebooted(rig))
+    assert rig.ledger.nodes.all()[0].silent_seconds >= 1
+    assert caplog.text.count("before a reboot: waiting for up to 1 s") == 1
+
+
+def test_a_worker_whose_id_somebody_has_who_is_alive_is_refused(rig: Rig) -> None:
+    pulse = Periodic(
+        "pulse", 0.1, lambda _: rig.ledger.nodes.announce(rig.node, {}, "this machine")
+    )
+    pulse.start()
+    rig.until(rig.ledger.nodes.all)
+    with pytest.raises(NodeTaken, match=rig.node):
+        await_node(rebooted(rig))
+    pulse.stop()
+    pulse.join(10)

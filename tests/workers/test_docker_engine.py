@@ -16,6 +16,7 @@ import docker
 import pytest
 
 from tests.workers.docker_rig import LIMITS, Rig, rigged
+from workers import docker_engine
 from workers.docker_engine import DockerEngine
 from workers.docker_form import CAPABILITIES
 from workers.engine import EngineUnavailable, Exit, Mount, Phase, StartRefused
@@ -268,6 +269,18 @@ def test_an_engine_that_falls_silent_is_unavailable_within_the_bound(silent: Sil
     with pytest.raises(EngineUnavailable):
         engine.remove("x")
     assert time.monotonic() - began < 0.3 + 1.3 + 0.3 + 2
+    engine.close()
+
+
+def test_an_engine_that_falls_silent_holds_no_job_up_for_its_log(
+    silent: SilentEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker_engine, "LOOK_SECONDS", 0.3)
+    engine = DockerEngine(silent.address, call_seconds=60)
+    began = time.monotonic()
+    with pytest.raises(EngineUnavailable):
+        engine.logs("x", 100)
+    assert time.monotonic() - began < 0.3 + 2
     engine.close()
 
 

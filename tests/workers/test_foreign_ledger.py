@@ -129,7 +129,8 @@ def test_an_older_file_of_another_redis_process_loses_no_machine_at_once(
     rig.close()
 
 
-def test_a_recovery_ends_no_job_whose_image_is_being_pulled(rig: Rig) -> None:
+@pytest.mark.parametrize("reporter", ["its own process", "another process of the node"])
+def test_a_recovery_ends_no_job_whose_image_is_being_pulled(rig: Rig, reporter: str) -> None:
     gate = Gate("before engine.image")
     site = rig.site(gate)
     rig.submit()
@@ -137,7 +138,8 @@ def test_a_recovery_ends_no_job_whose_image_is_being_pulled(rig: Rig) -> None:
     gate.wait()
     rig.ledger.nodes.announce(rig.node, {})
     rig.ledger.recovery.begin()
-    rig.upkeep(site).step(0)
+    rig.upkeep(site if reporter == "its own process" else rig.site()).step(0)
+    assert rig.ledger.recovery.waiting_for() == []
     assert rig.job().state is State.STARTING
     gate.open()
     assert task.answer() is None  # what it held, it holds no more

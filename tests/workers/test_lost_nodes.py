@@ -133,12 +133,14 @@ def test_an_engine_that_does_not_answer_keeps_the_stray(rig: Rig) -> None:
 
 
 def test_a_machine_that_nobody_waits_for_is_forgotten_in_time(rig: Rig) -> None:
+    rig.ledger.client.rpush(f"node.{rig.node}", "a message")
     silent(rig, 6 * 24 * 3600)
     watched(rig)
     assert [node.id for node in rig.ledger.nodes.all()] == [rig.node]
     silent(rig, 8 * 24 * 3600)
     watched(rig)
     assert rig.ledger.nodes.all() == []
+    assert rig.ledger.client.keys(f"*{rig.node}*") == []
 
 
 def test_no_machine_gives_itself_up(rig: Rig) -> None:

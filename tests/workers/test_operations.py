@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from app.domain.job import State
+from app.dispatch import Publisher
+from app.domain.job import Hint, State
 from tests.workers.alone import Fresh, dump
 from tests.workers.command_line import Onejob, complaint, onejob, published, said
 from tests.workers.rig import Rig, works
@@ -86,6 +87,16 @@ def test_a_machine_that_is_gone_is_forgotten_with_all_that_it_held(
     assert complaint(onejob("node", "forget", rig.node)).endswith(f"no node '{rig.node}'")
 
 
+def test_nothing_is_left_of_its_queue(rig: Rig, onejob: Onejob) -> None:
+    running(rig)
+    hint = Hint(uid=rig.uid, id="j1", deployment="dep", compute="cpu")
+    Publisher(rig.url).to_node([hint], rig.node)
+    assert rig.ledger.client.keys(f"_kombu.binding*{rig.node}")
+    silent(rig)
+    said(onejob("node", "forget", rig.node))
+    assert rig.ledger.client.keys(f"*{rig.node}*") == []
+
+
 def test_the_slots_that_waited_for_it_are_freed(rig: Rig, onejob: Onejob) -> None:
     running(rig)
     rig.submit("j2")
@@ -106,6 +117,18 @@ def test_a_recovery_names_the_machines_that_have_to_report(rig: Rig, onejob: One
     rig.ledger.nodes.announce("n2", {})
     assert "have reported: n1, n2\n" in said(onejob("recover"))
     assert rig.ledger.recovery.waiting_for() == ["n1", "n2"]
+
+
+def test_a_recovery_waits_for_machines_that_it_is_told_of(rig: Rig, onejob: Onejob) -> None:
+    rig.ledger.nodes.announce("n1", {})
+    words = said(onejob("recover", "--expect", "a" * 16, "--expect", "b" * 16))
+    assert f"have reported: {'a' * 16}, {'b' * 16}, n1\n" in words
+    row = said(onejob("node", "list")).splitlines()[-1]
+    assert row.split()[1] == "ever"
+    wrong = onejob("recover", "--expect", "n1")
+    assert wrong.exit_code == 2
+    assert "is no machine's id" in wrong.output
+    assert rig.ledger.recovery.identity().epoch == 2
 
 
 def test_a_recovery_of_a_ledger_that_knows_no_machine_says_what_to_do(onejob: Onejob) -> None:

@@ -5,7 +5,7 @@
 -- retry policy says so, or this attempt was given up already. The node may still run the replicas:
 -- they become strays, unless slots are to be freed at once. A machine that is only cut off finds the
 -- jobs in other hands.
--- Reads nodes, leases, job, specs, deadlines; writes what keep_stray, lose_attempt and admit
+-- Reads nodes, leases, job; writes what take_from, lose_attempt and admit
 -- write. Returns {1 if there may be more, flat list uid, id, compute, deployment}.
 write_even_if_full()
 local node, timeout, grace, slots, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4],
@@ -25,14 +25,11 @@ local function lose(ref)
   local uid, id = split(ref)
   local job = fields(K.job(uid, id), 'state', 'node', 'attempt', 'fence', 'teardown', 'version')
   local holder = job.state and (unfinished(job.state) and job.node or job.teardown)
-  local ends = redis.call('ZSCORE', K.deadlines(), ref)
-  local had = leave_node(node, ref)
-  if holder ~= node then return end
-  local spec = spec_of(uid, job.version)
-  -- One that has not started may do so until its supervisor hears that it lost it.
-  ends = tonumber(ends or t + (spec and spec.scaling.deadline_seconds or 0)) + grace
-  redis.call('SREM', K.slots(uid), id)
-  if slots == 'kept' then keep_stray(node, uid, id, job.attempt, ends, had) end
+  if holder ~= node then
+    leave_node(node, ref)
+    return
+  end
+  take_from(node, uid, id, job, grace, slots)
   redis.call('HSET', K.job(uid, id), 'fence', tonumber(job.fence) + 1) -- nobody holds it any more
   over(uid, id, job)
   touched[uid] = true

@@ -1,6 +1,6 @@
 -- Frees the slot of a final job whose container and spool are gone, and admits the next.
 -- ARGV: uid, id, attempt, fence
--- Reads and writes job, leases, slots, and what admit writes.
+-- Reads and writes job, leases, deadlines, slots, and what admit writes.
 -- Returns {'released', hints} | {'stale', {}}. Repeated by the same holder: 'released' again, the
 -- hints of the lost answer are the sweep's to publish.
 write_even_if_full()
@@ -11,5 +11,6 @@ if unfinished(job.state) or not holds(job, attempt, fence) then return {'stale',
 if not job.teardown then return {'released', {}} end
 redis.call('HDEL', key, 'teardown')
 leave_node(job.teardown, ref_of(uid, id))
+redis.call('ZREM', K.deadlines(), ref_of(uid, id))
 note(uid, id, 'released')
 return {'released', free_slot(uid, id)}

@@ -4,9 +4,9 @@
 -- other's report, and does not know what was claimed since.
 -- ARGV: node, epoch, then for each replica: uid, id, attempt
 -- Whoever holds an attempt from before has lost it: fences begin anew, above all that were given.
--- Reads and writes job, leases, queue, slots, ttl, dispatched, recovering, and what clear_attempt,
--- lose_attempt and admit write. Returns a flat list uid, id, compute, deployment. Repeated: nothing, the
--- hints of the lost answer are the sweep's to publish.
+-- Reads and writes job, leases, deadlines, queue, slots, ttl, dispatched, recovering, nodes, node, and
+-- what clear_attempt, lose_attempt and admit write. Returns a flat list uid, id, compute, deployment.
+-- Repeated: nothing, the hints of the lost answer are the sweep's to publish.
 write_even_if_full()
 local node, epoch = ARGV[1], tonumber(ARGV[2])
 local fence, t, there, touched, hints = epoch * 1000000, now(), {}, {}, {}
@@ -49,6 +49,7 @@ local function settle(ref)
     lose_attempt(uid, id, 'the ledger was restored from an older file; what became of the replica is not known')
   end
   redis.call('HDEL', K.job(uid, id), 'teardown')
+  redis.call('ZREM', K.deadlines(), ref)
   redis.call('SREM', K.slots(uid), id)
   touched[uid] = true
 end
@@ -56,5 +57,9 @@ end
 for i = 3, #ARGV, 3 do take(ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])) end
 for _, ref in ipairs(redis.call('ZRANGE', K.leases(node), 0, -1)) do settle(ref) end
 redis.call('SREM', K.recovering(), node)
+-- A sign of life, or it would be lost at once that was away for long. Its identity may be that of an
+-- earlier boot, and comes with its next sign.
+redis.call('ZADD', K.nodes(), t, node)
+redis.call('HDEL', K.node(node), 'identity')
 for uid in pairs(touched) do append_hints(hints, uid, admit(uid)) end
 return hints

@@ -18,5 +18,6 @@ if job.cancel then
   finish(uid, id, 'cancelled', job.cancel, 'cancelled before it started again')
   return {'cancelled', free_slot(uid, id)}
 end
-next_attempt(uid, id, job.abandoned, job.abandoned_detail, job.abandoned_counts == '1')
+local counts = job.abandoned_counts == '1'
+next_attempt(uid, id, job.abandoned, job.abandoned_detail, counts, counts)
 return {'queued', admit(uid)}

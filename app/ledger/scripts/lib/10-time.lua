@@ -41,6 +41,12 @@ local function holds(job, attempt, fence)
   return job.attempt == attempt and job.fence == fence
 end
 
+-- What a deployment said in one version, decoded; nil if it is gone.
+local function spec_of(uid, version)
+  local raw = redis.call('HGET', K.specs(uid), version)
+  return raw and cjson.decode(raw)
+end
+
 local function unfinished(state)
   return state == 'queued' or state == 'dispatched' or state == 'starting' or state == 'running'
 end

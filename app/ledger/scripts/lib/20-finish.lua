@@ -11,7 +11,8 @@ local function finish(uid, id, state, reason, detail, more)
   for name, value in pairs(more or {}) do redis.call('HSET', key, name, value) end
   redis.call('HDEL', key, 'cancel', 'noted', 'abandoned', 'abandoned_detail', 'abandoned_counts')
   redis.call('ZREM', K.ttl(), ref)
-  redis.call('ZREM', K.deadlines(), ref)
+  -- As long as the container has to go: should its machine be lost, the slot is freed by that.
+  if not (more and more.teardown) then redis.call('ZREM', K.deadlines(), ref) end
   no_longer_dispatched(ref, job.compute, job.size)
   redis.call('ZADD', K.retention(), t + tonumber(job.record_retention), ref)
   redis.call('EXPIREAT', K.payload(job.payload), math.ceil(result_ends))

@@ -17,6 +17,25 @@ local function drop_stray(node, uid, id, attempt)
   return redis.call('SREM', K.strays(uid), name) == 1
 end
 
+-- Takes an attempt, whose lease and slot are given up, from the machine that has it. It may still run
+-- the replica: unless `slots` are to be 'freed' at once, that becomes a stray. `job` has its attempt
+-- and its version.
+local function take_from(node, uid, id, job, grace, slots)
+  local ref = ref_of(uid, id)
+  local ends = redis.call('ZSCORE', K.deadlines(), ref)
+  if not ends then
+    -- One that has not started may do so until its supervisor hears that it lost it.
+    local spec = spec_of(uid, job.version)
+    ends = now() + (spec and spec.scaling.deadline_seconds or 0)
+  end
+  redis.call('ZREM', K.deadlines(), ref)
+  local had = leave_node(node, ref)
+  redis.call('SREM', K.slots(uid), id)
+  if slots == 'kept' then
+    keep_stray(node, uid, id, job.attempt, tonumber(ends) + tonumber(grace), had)
+  end
+end
+
 -- How many slots of a deployment are taken.
 local function taken(uid)
   return redis.call('SCARD', K.slots(uid)) + redis.call('SCARD', K.strays(uid))

@@ -20,7 +20,7 @@ local function within(need, room)
 end
 
 -- Takes what is needed out of the room; returns the devices.
-local function take_from(room, need)
+local function cut_from(room, need)
   local gpus = {}
   room.cpus, room.memory = room.cpus - need.cpus, room.memory - need.memory
   for _ = 1, need.gpus do gpus[#gpus + 1] = table.remove(room.gpus, 1) end
@@ -69,7 +69,7 @@ local function fitting(node, line, room, last)
   for _, one in ipairs(line) do
     local holder, at = string.match(redis.call('HGET', K.pledges(), one.ref) or '', '^(%S+) (%S+)$')
     if within(one.need, room) then
-      one.gpus = take_from(room, one.need)
+      one.gpus = cut_from(room, one.need)
       found[#found + 1] = one
       if one.ref == last then return found end
     elseif not holder or holder == node or tonumber(at) < now() - PLEDGE_SECONDS then

@@ -8,11 +8,6 @@ local function may_retry(spec, reason, attempt)
   return false
 end
 
-local function spec_of(uid, version)
-  local raw = redis.call('HGET', K.specs(uid), version)
-  return raw and cjson.decode(raw)
-end
-
 -- Attempts that do not count may be many, on machines that fail for days.
 local ATTEMPTS_KEPT, ENTRIES_KEPT = 100, 500
 
@@ -26,9 +21,10 @@ end
 -- Queues a job at the front once more, after an attempt that is over, and keeps what that came to.
 -- One that counts is followed by the next attempt, and the job's TTL begins anew: the platform took
 -- its time, not the job. One that does not count is the machine's fault alone; it is made again
--- under its number, with higher fences.
+-- under its number, with higher fences: or as the next one, within its TTL, where something of it
+-- could not be removed (`counts` without `renews`).
 -- Reads job; writes job, timeline, attempts, leases, deadlines, and what put_back writes.
-local function next_attempt(uid, id, reason, detail, counts)
+local function next_attempt(uid, id, reason, detail, counts, renews)
   local key, ref = K.job(uid, id), ref_of(uid, id)
   local job = fields(key, 'attempt', 'node', 'ttl', 'claimed_at', 'started_at', 'sent_at')
   redis.call('RPUSH', K.attempts(uid, id), cjson.encode({attempt = job.attempt, node = job.node,
@@ -39,9 +35,9 @@ local function next_attempt(uid, id, reason, detail, counts)
   leave_node(job.node, ref)
   clear_attempt(uid, id)
   if counts then
-    redis.call('HSET', key, 'attempt', tonumber(job.attempt) + 1, 'fence', '0',
-      'expires_at', stamp(now() + tonumber(job.ttl)))
+    redis.call('HSET', key, 'attempt', tonumber(job.attempt) + 1, 'fence', '0')
   end
+  if renews then redis.call('HSET', key, 'expires_at', stamp(now() + tonumber(job.ttl))) end
   note(uid, id, 'queued', detail)
   put_back(uid, id)
 end
@@ -52,9 +48,9 @@ local function lose_attempt(uid, id, detail)
   local spec = spec_of(uid, job.version)
   if not job.cancel and job.abandoned then
     -- Under a new number: a replica of this one may still be there.
-    next_attempt(uid, id, job.abandoned, job.abandoned_detail, true)
+    next_attempt(uid, id, job.abandoned, job.abandoned_detail, true, true)
   elseif not job.cancel and spec and may_retry(spec, 'node_lost', job.attempt) then
-    next_attempt(uid, id, 'node_lost', detail, true)
+    next_attempt(uid, id, 'node_lost', detail, true, true)
   else
     finish(uid, id, 'failed', 'node_lost', detail)
   end
