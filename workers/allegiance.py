@@ -56,12 +56,13 @@ class Allegiance:
         self._remember(identity)
         site.publish(site.ledger.recovery.report(site.node, identity, replicas))
 
-    def _replicas(self) -> set[tuple[str, str, int]]:
-        owned = (container.name for container in self._site.engine.owned(self._site.node))
+    def _replicas(self) -> set[tuple[str, str, int, str]]:
         # Those, too, of which there is nothing yet: an image may take long to be pulled.
         held = Holding(self._site.spool_root.path).replicas()
-        names = {*owned, *self._site.spool_root.replicas(), *held}
-        return {parsed for name in names if (parsed := plan.replica_of(name)) is not None}
+        rooms = dict.fromkeys({*self._site.spool_root.replicas(), *held}, "")
+        rooms |= {c.name: c.room for c in self._site.engine.owned(self._site.node)}
+        found = ((plan.replica_of(name), room) for name, room in rooms.items())
+        return {(*parsed, room) for parsed, room in found if parsed is not None}
 
     def _known(self) -> Identity | None:
         try:

@@ -10,6 +10,7 @@ from typing import Any
 from workers.docker_network import check_name
 from workers.engine import (
     DEADLINE_LABEL,
+    ROOM_LABEL,
     Container,
     ContainerSpec,
     Exit,
@@ -144,13 +145,15 @@ def container_of(inspected: Mapping[str, Any]) -> Container:
 def listed_container(entry: Mapping[str, Any]) -> Container:
     """From an entry of the engine's listing; "" is the name of one that is being removed."""
     names = entry.get("Names") or [""]
-    deadline = (entry.get("Labels") or {}).get(DEADLINE_LABEL, "")
+    labels = entry.get("Labels") or {}
+    deadline = labels.get(DEADLINE_LABEL, "")
     return Container(
         id=entry["Id"],
         name=names[0].removeprefix("/"),
         phase=_phase(entry["State"]),
         created_at=datetime.fromtimestamp(entry["Created"], UTC),
         deadline_seconds=int(deadline) if deadline.isdecimal() else None,
+        room=labels.get(ROOM_LABEL, ""),
     )
 
 

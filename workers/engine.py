@@ -25,6 +25,7 @@ from typing import Literal, Protocol
 
 from workers.images import PulledImage, Watch, unwatched
 
+ROOM_LABEL = "onejob.room"  # what it has of its machine: `app.domain.compute.reservation`
 NODE_LABEL = "onejob.node"  # what `Engine.owned` goes by
 DEADLINE_LABEL = "onejob.deadline_seconds"  # of a replica's life, from its start
 
@@ -168,6 +169,7 @@ class Container:
     finished_at: datetime | None = None
     created_at: datetime | None = None
     deadline_seconds: int | None = None  # of its label
+    room: str = ""  # of its label; from `owned` alone
 
 
 class Engine(Protocol):

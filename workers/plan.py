@@ -5,12 +5,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.domain.compute import ComputeResource
+from app.domain.compute import ComputeResource, reservation
 from app.domain.deployment import Container, Deployment
 from app.domain.job import ID_PATTERN, Job
 from app.domain.verdict import Bounds
 from app.settings import Settings
-from workers.engine import DEADLINE_LABEL, NODE_LABEL, ContainerSpec, Image, Limits, Mount
+from workers.engine import (
+    DEADLINE_LABEL,
+    NODE_LABEL,
+    ROOM_LABEL,
+    ContainerSpec,
+    Image,
+    Limits,
+    Mount,
+)
 
 USHER_TARGET = "/.onejob/usher"
 SPOOL_TARGET = "/.onejob/spool"
@@ -145,6 +153,7 @@ def labels(run: Run) -> dict[str, str]:
         LABEL_DEPLOYMENT: run.job.deployment,
         LABEL_ATTEMPT: str(run.job.attempt),
         LABEL_DEADLINE: str(run.spec.scaling.deadline_seconds),
+        ROOM_LABEL: reservation(run.compute, run.spec.compute.size, run.job.gpus),
     }
 
 

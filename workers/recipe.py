@@ -66,4 +66,12 @@ class Recipe:
         known = self.site.compute.get(self.job.compute)
         if known is None and self.job.started_at is None:
             raise EngineTrouble(f"this node no longer has the compute {self.job.compute!r}")
+        size = self.spec.compute.size
+        if (
+            known is not None
+            and not self.job.started_at
+            and len(self.job.gpus) != known.gpus * size
+        ):
+            # A recovery can't tell them of what had no container yet, nor could older versions.
+            raise EngineTrouble("which devices it was given is not known any more")
         return known or ComputeResource()  # of a job that runs it is only told what it had

@@ -18,7 +18,7 @@ The operator names them in a TOML file:
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Literal
@@ -95,6 +95,11 @@ class Offer:
             or unit.memory_mb > whole.memory_mb
             or unit.gpus > len(whole.gpus)
         ]
+
+
+def reservation(unit: ComputeResource, size: int, gpus: Iterable[str]) -> str:
+    """What a replica has of its machine, as the ledger's scripts write it."""
+    return f"{_milli(unit.cpus) * size} {unit.memory_mb * size} {','.join(gpus)}"
 
 
 def _milli(cpus: float) -> int:

@@ -55,8 +55,11 @@ class Recovery:
         return bool(self._client.sismember(keys.recovering(), node))
 
     def report(
-        self, node: str, identity: Identity, replicas: Iterable[tuple[str, str, int]]
+        self, node: str, identity: Identity, replicas: Iterable[tuple[str, str, int, str]]
     ) -> list[Hint]:
-        """What a node has containers or spools of: (uid, job id, attempt)."""
+        """What a node has containers or spools of.
+
+        (uid, job id, attempt, `reservation`); the last is "" where it is not known.
+        """
         flat = (part for replica in replicas for part in replica)
         return records.hints(self._verbs("report", node, identity.epoch, *flat))

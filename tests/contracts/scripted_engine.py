@@ -12,6 +12,7 @@ from pathlib import Path
 from workers.engine import (
     DEADLINE_LABEL,
     NODE_LABEL,
+    ROOM_LABEL,
     Container,
     ContainerSpec,
     EngineError,
@@ -66,6 +67,7 @@ class Replica:
             self.phase,
             created_at=self.created_at,
             deadline_seconds=int(deadline) if deadline else None,
+            room=self.spec.labels.get(ROOM_LABEL, ""),
         )
 
     def seen(self) -> Container:

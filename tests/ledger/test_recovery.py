@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from app.domain.compute import Capacity, ComputeResource, Offer
 from app.domain.job import Reason, State
 from app.ledger import Ledger
 from app.ledger.attempts import Stale
@@ -36,7 +37,7 @@ def older(scene: Scene, job_id: str) -> Any:
 
 def report(scene: Scene, node: str, *replicas: tuple[str, int]) -> list[str]:
     recovery = scene.ledger.recovery
-    named = [(scene.uid, job_id, attempt) for job_id, attempt in replicas]
+    named = [(scene.uid, job_id, attempt, "") for job_id, attempt in replicas]
     return ids(recovery.report(node, recovery.identity(), named))
 
 
@@ -225,3 +226,21 @@ def test_what_ended_unknown_is_followed_by_another_attempt_where_the_policy_says
     job = scene.job("a")
     assert (job.state, job.attempt) == (State.DISPATCHED, 2)
     check_places(scene)
+
+
+def test_what_a_reported_replica_has_of_its_machine_is_reserved_again(ledger: Ledger) -> None:
+    unit = {"gpu": ComputeResource(cpus=1, memory_mb=100, gpus=1)}
+    offer = Offer(Capacity(9, 1000, ("g0", "g1")), unit)
+    scene = Scene(ledger, cap=3, compute="gpu")
+    scene.submit("a")
+    restore = older(scene, "a")
+    assert scene.claim("a", NODE, offer).job is not None
+    restore()
+    ledger.recovery.begin([NODE])
+    identity = ledger.recovery.identity()
+    ledger.recovery.report(NODE, identity, [(scene.uid, "a", 1, "1000 100 g0")])
+    assert scene.job("a").gpus == ("g0",)
+    for name in "bc":
+        scene.submit(name)
+    assert [scene.claim(name, NODE, offer).job is not None for name in "bc"] == [True, False]
+    assert scene.job("b").gpus == ("g1",)

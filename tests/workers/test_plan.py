@@ -126,6 +126,7 @@ def test_the_container_has_every_field() -> None:
         "onejob.deployment": "hello",
         "onejob.attempt": "2",
         "onejob.deadline_seconds": "90",
+        "onejob.room": "1000 2048 ",
     }
 
 

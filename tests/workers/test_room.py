@@ -10,7 +10,8 @@ from app.domain.compute import Capacity, ComputeResource, Offer
 from app.domain.job import State
 from app.settings import Settings
 from tests.contracts.scripted_engine import ScriptedEngine
-from tests.workers.rig import Gate, Rig
+from tests.workers.rig import Gate, Rig, runs
+from workers.allegiance import Allegiance
 from workers.docker_form import create_arguments
 from workers.engine import ContainerSpec, Limits
 from workers.room import MIB, capacity, shortages
@@ -69,6 +70,23 @@ def test_a_machine_that_takes_no_jobs_keeps_no_room(narrow: Rig) -> None:
     narrow.sweep(site).sweep(0.0)
     assert narrow.to_node_published == []
     assert not narrow.ledger.client.exists("onejob:pledges")
+
+
+def test_a_recovery_learns_from_the_containers_what_they_have(narrow: Rig) -> None:
+    narrow.script = runs
+    narrow.submit("a")
+    task = narrow.supervising("a")
+    narrow.until_state(State.RUNNING, "a")
+    narrow.ledger.recovery.begin([narrow.node])
+    narrow.ledger.client.delete(f"onejob:node:{narrow.node}:reserved")
+    assert Allegiance(narrow.site()).holds()
+    narrow.submit("b")
+    assert narrow.ledger.attempts.claim(narrow.uid, "b", narrow.node, 60, narrow.offer).no_room
+    narrow.usher("a").finish()
+    narrow.lapse("a")
+    assert task.answer() is None, "the recovery took it from its holder"
+    narrow.supervise("a")
+    assert narrow.fate("a") == ("succeeded", "exit_0")
 
 
 # -- what a machine has ------------------------------------------------------------------------

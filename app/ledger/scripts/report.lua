@@ -2,9 +2,10 @@
 -- what the ledger says of this node without there being anything of it has ended, nobody knows how.
 -- Counts while the node is asked, once: of two workers of it the slower may have looked before the
 -- other's report, and does not know what was claimed since.
--- ARGV: node, epoch, then for each replica: uid, id, attempt
+-- ARGV: node, epoch, then for each replica: uid, id, attempt, what it has of the
+--       node (see lib/32-room.lua; '' = nobody knows)
 -- Whoever holds an attempt from before has lost it: fences begin anew, above all that were given.
--- Reads and writes job, leases, deadlines, queue, slots, ttl, dispatched, recovering, nodes, node, and
+-- Reads and writes job, leases, deadlines, queue, slots, ttl, dispatched, reserved, recovering, nodes, node, and
 -- what clear_attempt, lose_attempt and admit write. Returns a flat list uid, id, compute, deployment.
 -- Repeated: nothing, the hints of the lost answer are the sweep's to publish.
 write_even_if_full()
@@ -13,7 +14,7 @@ local fence, t, there, touched, hints = epoch * 1000000, now(), {}, {}, {}
 if redis.call('SISMEMBER', K.recovering(), node) == 0
   or redis.call('HGET', K.ledger(), 'epoch') ~= ARGV[2] then return {} end
 
-local function take(uid, id, attempt)
+local function take(uid, id, attempt, room)
   local key, ref = K.job(uid, id), ref_of(uid, id)
   local job = fields(key, 'state', 'attempt', 'compute', 'size', 'node')
   -- Removed as dangling, if the ledger does not know it, or knows a later attempt.
@@ -29,6 +30,10 @@ local function take(uid, id, attempt)
   local later = tonumber(job.attempt) < attempt
   if later then clear_attempt(uid, id) end -- what is there is another one's
   redis.call('HSET', key, 'node', node, 'attempt', attempt)
+  if room ~= '' then
+    redis.call('HSET', K.reserved(node), ref, room)
+    redis.call('HSET', key, 'gpus', string.match(room, '^%d+ %d+ (.*)$'))
+  end
   if later or job.state == 'queued' or job.state == 'dispatched' then
     redis.call('HSET', key, 'state', 'starting')
     note(uid, id, 'recovered')
@@ -54,7 +59,7 @@ local function settle(ref)
   touched[uid] = true
 end
 
-for i = 3, #ARGV, 3 do take(ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])) end
+for i = 3, #ARGV, 4 do take(ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]) end
 for _, ref in ipairs(redis.call('ZRANGE', K.leases(node), 0, -1)) do settle(ref) end
 redis.call('SREM', K.recovering(), node)
 -- A sign of life, or it would be lost at once that was away for long. Its identity may be that of an
