@@ -1,7 +1,10 @@
 """gunicorn's settings: `gunicorn -c python:app.gunicorn_config 'app.web:create_app()'`."""
 
+from typing import Any
+
 from app import settings as app_settings
 from app.server import Worker
+from app.traffic import TRAFFIC  # its memory is made here, before the processes are forked
 
 _settings = app_settings.load()
 
@@ -30,3 +33,8 @@ keepalive = 75
 graceful_timeout = 10
 timeout = 60  # of a worker's own pulse; a thread that waits does not count
 control_socket_disable = True
+
+
+def post_fork(_server: Any, worker: Any) -> None:
+    """Gives a new process its place among those that count."""
+    TRAFFIC.place = worker.age

@@ -4,6 +4,7 @@ import logging
 
 from flask import Flask
 
+from app import metrics
 from app import settings as app_settings
 from app.api import data_plane, deployments, errors, jobs, probes, resources, results, tokens
 from app.api import services as views
@@ -13,6 +14,7 @@ from app.domain.compute import ComputeError, ComputeResource, parse_resources
 from app.ledger import Ledger, connect
 from app.ledger.memory import Memory
 from app.settings import Settings, SettingsError
+from app.traffic import TRAFFIC, counted
 
 REDIS_SECONDS = 0.7  # a call waits that long for Redis; then it is 503, in under a second
 
@@ -29,8 +31,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.merge_slashes = False
     views.install(app, _services(settings))
     errors.install(app)
-    for module in (data_plane, results, probes, tokens, deployments, jobs, resources):
+    for module in (data_plane, results, probes, metrics, tokens, deployments, jobs, resources):
         app.register_blueprint(module.blueprint)
+    app.wsgi_app = counted(app.wsgi_app, TRAFFIC)  # type: ignore[assignment,method-assign]
     return app
 
 

@@ -42,7 +42,7 @@ class Conclusion:
         stored = attempt.keep_response() if wanted else None
         if wanted and stored is None:
             ending = replace(ending, responded=False, response_failure="malformed")
-        fields = harvest.exit_fields(ending) | (stored.fields() if stored else {})
+        fields = harvest.exit_fields(ending, seen.exited) | (stored.fields() if stored else {})
         self.end(judge(ending, attempt.recipe.run.bounds), fields)
 
     def _gave_up_unsent(self) -> bool:

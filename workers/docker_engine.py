@@ -4,8 +4,8 @@ import logging
 import math
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from workers.docker_errors import answered, translated
 from workers.docker_form import container_of, create_arguments, listed_container
 from workers.docker_store import ImageStore
 from workers.engine import (
+    LIVE_RESTORE_OFF,
     NODE_LABEL,
     Container,
     ContainerSpec,
@@ -42,9 +43,9 @@ class DockerEngine:
     """A Docker engine of this machine; see `workers.engine.Engine` for the verbs.
 
     `docker_host` is its address; None: DOCKER_HOST, or the socket. `call_seconds` bounds every
-    call, `pull_seconds` a pull, `stall_seconds` its silence. `images` is a directory for what is
-    known of images, the same for all processes of a machine. Raises EngineUnavailable where no
-    engine answers.
+    call, `pull_seconds` a pull, `stall_seconds` its silence; each pull is in a block of
+    `timed("pull")`. `images` is a directory for what is known of images, the same for all
+    processes of a machine. Raises EngineUnavailable where no engine answers.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class DockerEngine:
         stall_seconds: float = STALL_SECONDS,
         images: Path | None = None,
         connections: int = CONNECTIONS,
+        timed: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
         where = {"base_url": docker_host} if docker_host else docker.utils.kwargs_from_env()
         with translated():
@@ -71,7 +73,7 @@ class DockerEngine:
                 max_pool_size=connections,
                 **where,
             )
-        self._store = ImageStore(self._api, stall_seconds, pull_seconds, images)
+        self._store = ImageStore(self._api, stall_seconds, pull_seconds, images, timed)
         self._networks: set[str] = set()
 
     # -- images ------------------------------------------------------------------------------
@@ -192,7 +194,7 @@ class DockerEngine:
         """See Engine."""
         with translated():
             restores = bool(self._api.info()["LiveRestoreEnabled"])
-        return [] if restores else ["live-restore is off: a restart of the engine ends its jobs"]
+        return [] if restores else [LIVE_RESTORE_OFF]
 
     def machine(self) -> tuple[float, int]:
         """See Engine."""

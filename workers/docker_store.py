@@ -2,8 +2,8 @@
 
 import logging
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +34,20 @@ class ImageStore:
     """The images of one engine, for all threads of this process.
 
     The client waits `stall_seconds` for the next word of a pull; `seconds` bounds a pull as a
-    whole. `folder` is where the processes of this machine meet.
+    whole. `folder` is where the processes of this machine meet. Each pull is in a block of
+    `timed("pull")`.
     """
 
     def __init__(
-        self, api: docker.APIClient, stall_seconds: float, seconds: float, folder: Path | None
+        self,
+        api: docker.APIClient,
+        stall_seconds: float,
+        seconds: float,
+        folder: Path | None,
+        timed: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
         self._api = api
+        self._timed = timed
         self._stall_seconds = stall_seconds
         self._records = ImageRecords(folder)
         self._pulls = Pulls(self._bring, seconds)
@@ -102,7 +109,8 @@ class ImageStore:
                 return
             pull.begin(path)
             before = self._ids()
-            self._pull_patiently(pull, once=here is not None)
+            with self._timed("pull"):
+                self._pull_patiently(pull, once=here is not None)
             turn.note_done()
             self._note_pulled(pull.ref, before)
 

@@ -74,6 +74,9 @@ class ImagePullFailed(ImageError):
     """The image did not come, for another reason."""
 
 
+LIVE_RESTORE_OFF = "live-restore is off: a restart of the engine ends its jobs"  # a weakness
+
+
 class Phase(Enum):
     """How far a container is in its one life."""
 

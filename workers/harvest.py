@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from app.domain import transport
 from app.domain.job import Job, Reason, State
 from app.domain.verdict import Ending, Outcome
+from app.ledger import records
 from app.ledger.payloads import Payloads, Upload
 from workers.engine import Exit, ImageDenied, ImageError, ImageNotFound, StartRefused
 from workers.events import Event, Events
@@ -63,9 +64,11 @@ def refusal(error: StartRefused | ImageError) -> Outcome:
     return Outcome(State.FAILED, reasons.get(type(error), Reason.IMAGE_PULL_FAILED), str(error))
 
 
-def exit_fields(ending: Ending) -> dict[str, str | int]:
-    """How the app ended, as the job's record keeps it."""
+def exit_fields(ending: Ending, exited: Event | None = None) -> dict[str, str | int]:
+    """How the app ended, and when by the usher's word, as the job's record keeps it."""
     fields: dict[str, str | int] = {"oom_killed": int(ending.oom_kills > 0)}
+    if exited is not None:
+        fields["exited_at"] = records.seconds(exited.at)
     if ending.signal is not None:
         return fields | {"exit_code": 128 + ending.signal}
     return fields | ({"exit_code": ending.exit_code} if ending.exit_code is not None else {})

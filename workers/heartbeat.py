@@ -15,7 +15,7 @@ import redis
 
 from app.domain.job import Reason
 from app.ledger.nodes import NodeTaken
-from workers.engine import EngineError, Phase
+from workers.engine import LIVE_RESTORE_OFF, EngineError, Phase
 from workers.roster import Attention
 from workers.site import Site
 
@@ -68,6 +68,7 @@ class Heartbeat:
         self._renew()
         if now >= self._next_announcement:
             self._announce()
+            self._site.tally.tell(self._site.ledger.metrics)
             self._next_announcement = now + ANNOUNCE_SECONDS
 
     def _announce(self) -> None:
@@ -77,6 +78,7 @@ class Heartbeat:
             "capacity": asdict(self._site.room.offer.capacity),
             "problems": self._site.fitness.problems(),
             "notes": self._site.notes,
+            "live_restore": LIVE_RESTORE_OFF not in self._site.notes,
         }
         try:
             draining = self._site.ledger.nodes.announce(

@@ -34,6 +34,7 @@ def main(arguments: list[str]) -> int:
         else:
             Sweep(site, publisher).sweep(time.monotonic())
             Upkeep(site).step(time.monotonic())
+            site.tally.tell(site.ledger.metrics)
             if not site.fitness.fit:
                 return _complain("; ".join(site.fitness.problems()))
             print("swept")

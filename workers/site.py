@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.dispatch import Publish, Publisher
@@ -12,10 +12,12 @@ from app.settings import Settings
 from workers.docker_engine import DockerEngine
 from workers.engine import Engine
 from workers.fitness import Fitness
+from workers.measured_engine import MeasuredEngine
 from workers.prepare import install_usher
 from workers.room import Room, capacity, shortages
 from workers.roster import Roster
 from workers.spool import SpoolRoot
+from workers.tally import Tally
 from workers.watch import Watcher
 
 
@@ -36,6 +38,7 @@ class Site:
     roster: Roster
     fitness: Fitness
     watcher: Watcher
+    tally: Tally = field(default_factory=Tally)
 
     @property
     def compute(self) -> Mapping[str, ComputeResource]:
@@ -58,12 +61,15 @@ def make_site(settings: Settings, publisher: Publisher) -> Site:
     """
     spool_root = SpoolRoot(settings.spool_root.resolve())
     node = spool_root.make()
-    engine = DockerEngine(
+    tally = Tally()
+    docker = DockerEngine(
         settings.docker_host,
         pull_seconds=settings.pull_seconds,
         stall_seconds=settings.pull_stall_seconds,
         images=spool_root.images,
+        timed=tally.timed,
     )
+    engine = MeasuredEngine(docker, tally)
     engine.ensure_network(settings.network)
     ledger = Ledger(connect(settings.redis_url), settings.hint_seconds)
     offer = Offer(capacity(settings, engine), parse_resources(settings.compute_toml()))
@@ -81,4 +87,5 @@ def make_site(settings: Settings, publisher: Publisher) -> Site:
         roster=Roster(),
         fitness=Fitness(),
         watcher=Watcher(),
+        tally=tally,
     )

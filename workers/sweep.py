@@ -95,6 +95,7 @@ class Sweep:
         node = self._site.node
         lapsed = self._site.ledger.attempts.lapsed(node, node_queue(node))
         self._publisher.to_node(lapsed, node)
+        self._site.tally.count("swept", "take_over_hinted", by=len(lapsed))
 
     def expire(self) -> None:
         """Ends waiting jobs past their TTL."""

@@ -90,6 +90,7 @@ class Upkeep:
         if self._overdue(found.started_at, listed):
             logger.warning("killing %s, past its deadline", listed.name)
             self._site.engine.kill(found.id)
+            self._site.tally.count("swept", "overdue_killed")
 
     def _overdue(self, since: datetime, listed: Container) -> bool:
         if listed.deadline_seconds is None:
@@ -127,13 +128,18 @@ class Upkeep:
         """Removes containers, then spool directories, that no attempt needs."""
         for container in self.dangling_containers():
             logger.warning("removing dangling container %s", container.name)
-            _try(partial(self._site.engine.remove, container.id))
+            _try(partial(self._remove_container, container.id))
         for name in self.dangling_spools():
             logger.warning("removing dangling spool directory %s", name)
             self._site.spool_root.attempt(name).remove()
+            self._site.tally.count("swept", "spool_removed")
         for name in self._site.spool_root.remove_drafts(DRAFT_SECONDS):
             logger.warning("removed unfinished spool directory %s", name)
         Holding(self._site.spool_root.path).replicas()  # removes marks that nobody holds
+
+    def _remove_container(self, id: str) -> None:
+        self._site.engine.remove(id)
+        self._site.tally.count("swept", "container_removed")
 
     def dangling_containers(self) -> Iterator[Container]:
         """This node's containers that no attempt needs."""

@@ -11,6 +11,7 @@ from app.ledger.attempts import Attempts
 from app.ledger.deployments import Deployments
 from app.ledger.inference_keys import InferenceKeys
 from app.ledger.jobs import Jobs
+from app.ledger.metrics import Metrics
 from app.ledger.nodes import Nodes
 from app.ledger.payloads import Payloads
 from app.ledger.recovery import Recovery
@@ -30,6 +31,7 @@ class Ledger:
         self.keys = InferenceKeys(client, verbs)
         self.nodes = Nodes(client, verbs)
         self.recovery = Recovery(client, verbs)
+        self.metrics = Metrics(client, verbs)
 
 
 def connect(

@@ -44,6 +44,8 @@ _TEMPLATES: Final = {
     # the ledger itself
     "ledger": "ledger",  # hash: id (random, made once), epoch (counts the recoveries)
     "recovering": "recovering",  # set of the nodes that have not reported since a recovery
+    "counts": "counts",  # hash: what happened, and how often: see app/ledger/counts.py
+    "told": "told:%s",  # number of the last addition of one worker process to the counts
     # access
     "inference_keys": "inference_keys",  # hash: key id → JSON of name and hash
 }

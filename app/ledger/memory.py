@@ -48,10 +48,15 @@ class Memory:
     def _look(self) -> str | None:
         info: Any = self._client.info("memory")
         used, most = int(info["used_memory"]), int(info["maxmemory"])
-        limits = [limit for limit in (self._limit, int(SHARE * most)) if limit]
-        if not limits or used <= min(limits):
+        limit = soft_limit(self._limit, most)
+        if limit is None or used <= limit:
             return None
         return (
-            f"the storage is full: {used} bytes are used, new work is taken below {min(limits)};"
+            f"the storage is full: {used} bytes are used, new work is taken below {limit};"
             " results go when their retention is over"
         )
+
+
+def soft_limit(limit_bytes: int | None, most_bytes: int) -> int | None:
+    """The used memory above which no new work is taken, of a setting and of `maxmemory`."""
+    return min((limit for limit in (limit_bytes, int(SHARE * most_bytes)) if limit), default=None)

@@ -8,7 +8,7 @@ from typing import Any
 import redis
 from redis.exceptions import NoScriptError
 
-from app.ledger import keys
+from app.ledger import counts, keys
 
 Argument = str | bytes | int | float
 
@@ -47,4 +47,4 @@ def _script(verb: str) -> tuple[str, str]:
 def _prelude() -> str:
     folder = files("app.ledger") / "scripts" / "lib"
     parts = sorted(folder.iterdir(), key=lambda part: part.name)
-    return keys.lua_table() + "".join(part.read_text() for part in parts)
+    return keys.lua_table() + counts.lua_bounds() + "".join(part.read_text() for part in parts)

@@ -45,7 +45,8 @@ class PlayedWorker:
             "replica": f"onejob-{grip.uid}-{job_id}",
         }
         self.ledger.attempts.advance(grip, State.STARTING, State.STARTING, "started", fields)
-        self.ledger.attempts.advance(grip, State.STARTING, State.RUNNING, "sent", {})
+        sent = {"sent_at": str(now.timestamp())}
+        self.ledger.attempts.advance(grip, State.STARTING, State.RUNNING, "sent", sent)
         return grip
 
     def respond(

@@ -49,7 +49,8 @@ def machines_own() -> list[str]:
 
 def clean_environ(**changes: str) -> dict[str, str]:
     """The environment without anything that docker-compose would put into our file."""
-    ours = ("ONEJOB_", "COMPOSE_", "REDIS_", "API_", "FLOWER_", "WORKER_", "REPLICA_")
+    names = "ONEJOB COMPOSE REDIS API FLOWER WORKER REPLICA PROMETHEUS GRAFANA"
+    ours = tuple(f"{name}_" for name in names.split())
     kept = {n: v for n, v in os.environ.items() if not n.startswith(ours) and n != "DOCKER_SOCKET"}
     return kept | changes
 

@@ -15,9 +15,11 @@ from app.settings import Settings, variable
 from tests.compose.commands import COMPOSE, FILE, OVERRIDE, first, run, second
 from tests.compose.meaning import meaning
 
+PROFILE = ("--profile", "monitoring")
 EXAMPLE = COMPOSE / ".env.example"
 ONE_SHOT = {"credentials"}
-LONG_LIVED = {"redis", "api", "worker", "firewall", "flower"}
+MONITORING = {"prometheus", "grafana"}  # of the profile of that name
+LONG_LIVED = {"redis", "api", "worker", "firewall", "flower"} | MONITORING
 # Of these the file has the right value, or a secret's file has it.
 NOT_FOR_PEOPLE = {
     *("redis_url", "bind", "docker_host", "client_id", "client_secret", "token_secret"),
@@ -62,7 +64,7 @@ def services() -> dict[str, Any]:
 def _meaning(command: tuple[str, ...], files: tuple[Path, ...]) -> dict[str, Any]:
     chosen = [word for path in files for word in ("-f", str(path))]
     with tempfile.NamedTemporaryFile() as empty:  # the .env of this machine is none of ours
-        done = run(list(command), "--env-file", empty.name, *chosen, "config")
+        done = run(list(command), "--env-file", empty.name, *chosen, *PROFILE, "config")
     assert done.returncode == 0, done.stderr
     assert "WARN" not in done.stderr.upper(), done.stderr
     return meaning(done.stdout)
@@ -89,6 +91,10 @@ class TestBoth:
 class TestServices:
     def test_they_are_these(self, services: dict[str, Any]) -> None:
         assert set(services) == ONE_SHOT | LONG_LIVED
+
+    def test_monitoring_is_for_who_asks_for_it(self, file: dict[str, Any]) -> None:
+        found = {name: s["profiles"] for name, s in file["services"].items() if "profiles" in s}
+        assert found == {name: ["monitoring"] for name in MONITORING}
 
     @pytest.mark.parametrize("name", sorted(ONE_SHOT | LONG_LIVED))
     def test_each_is_bounded_and_has_few_rights(self, services: dict[str, Any], name: str) -> None:
@@ -151,6 +157,8 @@ class TestServices:
         assert ports == {
             "api": ["127.0.0.1:8080:8080/tcp"],
             "flower": ["127.0.0.1:5555:5555/tcp"],
+            "prometheus": ["127.0.0.1:9090:9090/tcp"],
+            "grafana": ["127.0.0.1:3000:3000/tcp"],
         }
 
     def test_no_secret_stands_in_an_environment(self, services: dict[str, Any]) -> None:
@@ -200,7 +208,8 @@ class TestExample:
     ) -> None:
         all_set = tmp_path / "env"
         all_set.write_text("".join(f"{n}={v}\n" for n, v in example.items() if "COMPOSE_" not in n))
-        done = run(command(), "--env-file", str(all_set), "-f", str(FILE), "config")
+        given = ("--env-file", str(all_set), "-f", str(FILE))
+        done = run(command(), *given, *PROFILE, "config")
         assert done.returncode == 0, done.stderr
         # What is empty is the default; that of the settings is tested above.
         filled, plain = meaning(done.stdout), _meaning(tuple(command()), (FILE,))

@@ -12,6 +12,8 @@ from tests.images import Registry, base_image
 from tests.registry import remove_images
 from workers.docker_engine import DockerEngine
 from workers.engine import NODE_LABEL, Container, ContainerSpec, Engine, Image, Limits, Phase
+from workers.measured_engine import MeasuredEngine
+from workers.tally import Tally
 
 LINES = b"".join(b"this is line %d\n" % number for number in range(300))
 
@@ -133,7 +135,7 @@ class ScriptedWorld(World):
 class DockerWorld(World):
     def __init__(self) -> None:
         super().__init__()
-        self.engine = DockerEngine(None)
+        self.engine = MeasuredEngine(DockerEngine(None), Tally())  # as a worker has it
         self.ref = base_image()
         self.api: Any = docker.APIClient(timeout=30, **docker.utils.kwargs_from_env())
         self.registry: Registry | None = None

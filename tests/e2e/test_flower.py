@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -53,6 +54,13 @@ def test_a_job_is_a_task_with_its_id_its_state_and_its_time(flowered: House) -> 
     seen = task(flowered, "shown", job_id, "SUCCESS")
     assert seen["name"] == "onejob.run"
     assert 1 <= seen["runtime"] < 10
+
+
+def test_prometheus_gets_its_metrics_without_a_password(flowered: House) -> None:
+    url = f"{flowered.stack.layout.flower_url}/metrics"
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        told = answer.read().decode()
+    assert re.search(r'^flower_worker_online{worker="worker@[^"]+"} 1.0$', told, re.MULTILINE)
 
 
 def test_a_job_that_failed_is_a_failed_task_that_says_why(flowered: House) -> None:

@@ -10,7 +10,7 @@ from app.ledger.attempts import Grip
 from tests.ledger.scene import Scene
 
 # Makes ARGV[2] waiting jobs that are copies of ARGV[3], a job of the deployment ARGV[1].
-_CROWD = """
+CROWD = """
 local uid, count, seed = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local prefix, fields = 'onejob:deployment:' .. uid, redis.call('HGETALL',
   'onejob:job:' .. uid .. ':' .. seed)
@@ -26,7 +26,7 @@ end
 """
 
 
-def _counted(client: redis.Redis, act: Callable[[], object]) -> dict[str, int]:
+def counted(client: redis.Redis, act: Callable[[], object]) -> dict[str, int]:
     client.config_resetstat()
     act()
     stats = client.info("commandstats")
@@ -40,22 +40,22 @@ def _costs(ledger: Ledger, waiting: int) -> dict[str, dict[str, int]]:
     grips = [scene.started(name) for name in ("a", "b")]
     scene.submit("dispatched")
     scene.submit("seed")
-    ledger.client.eval(_CROWD, 0, scene.uid, waiting, "seed")
+    ledger.client.eval(CROWD, 0, scene.uid, waiting, "seed")
     assert ledger.client.zcard(f"onejob:deployment:{scene.uid}:queue") == waiting + 1
     costs = {
-        "accept": _counted(ledger.client, lambda: scene.submit("new")),
-        "view": _counted(ledger.client, lambda: ledger.jobs.view(scene.uid, "new")),
-        "claim": _counted(ledger.client, lambda: scene.claim("dispatched")),
-        "finish": _counted(ledger.client, lambda: scene.finish(grips[0])),
-        "release": _counted(ledger.client, lambda: ledger.attempts.release(grips[0])),
-        "requeue": _counted(ledger.client, lambda: scene.requeue(grips[1])),
-        "cancel queued": _counted(ledger.client, lambda: scene.cancel("w2")),
-        "cancel dispatched": _counted(ledger.client, lambda: scene.cancel("b")),
-        "renew": _counted(
+        "accept": counted(ledger.client, lambda: scene.submit("new")),
+        "view": counted(ledger.client, lambda: ledger.jobs.view(scene.uid, "new")),
+        "claim": counted(ledger.client, lambda: scene.claim("dispatched")),
+        "finish": counted(ledger.client, lambda: scene.finish(grips[0])),
+        "release": counted(ledger.client, lambda: ledger.attempts.release(grips[0])),
+        "requeue": counted(ledger.client, lambda: scene.requeue(grips[1])),
+        "cancel queued": counted(ledger.client, lambda: scene.cancel("w2")),
+        "cancel dispatched": counted(ledger.client, lambda: scene.cancel("b")),
+        "renew": counted(
             ledger.client, lambda: ledger.attempts.renew("n", 9, [Grip("u", "j", 1, 1)])
         ),
-        "expire": _counted(ledger.client, lambda: ledger.jobs.expire_due()),
-        "due hints": _counted(ledger.client, lambda: ledger.jobs.due_hints("cpu", "q", 5)),
+        "expire": counted(ledger.client, lambda: ledger.jobs.expire_due()),
+        "due hints": counted(ledger.client, lambda: ledger.jobs.due_hints("cpu", "q", 5)),
     }
     assert scene.state("seed").value == "dispatched"
     return costs

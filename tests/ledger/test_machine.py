@@ -5,6 +5,7 @@ sets that its state says and in no others; who was replaced writes nothing; and 
 the end can be run to its end, and deleted without a trace.
 """
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -276,6 +277,17 @@ class Verbs(RuleBasedStateMachine):
                 assert len(finals) == 1
             assert name not in self.ended or raw
 
+    @invariant()
+    def everything_is_counted_once(self) -> None:
+        counts = self.scene.ledger.metrics.read(0).counts
+        jobs = [self.scene.job(name) for name in JOBS if self.scene.raw(name)]
+        assert counts.counter("accepted") == len(jobs)
+        ends = Counter((str(job.state), str(job.reason)) for job in jobs if job.state.final)
+        assert counts.labelled("ended") == ends
+        views = [self.scene.ledger.jobs.view(self.scene.uid, job.id) for job in jobs]
+        repeated = Counter((str(e.reason),) for view in views for e in view.earlier)
+        assert counts.labelled("repeated") == repeated
+
     def teardown(self) -> None:
         for name, grip in self.held.items():
             if not self.scene.state(name).final:
@@ -288,7 +300,7 @@ class Verbs(RuleBasedStateMachine):
             pass
         assert answer == "gone"
         assert keys_with(self.client, self.scene.uid) == []
-        assert set(self.client.keys("*")) <= {b"onejob:nodes"}
+        assert set(self.client.keys("*")) <= {b"onejob:nodes", b"onejob:counts"}
 
 
 @pytest.mark.parametrize("kind", [redis.Redis, Stuttering], ids=["once", "each script twice"])

@@ -45,7 +45,7 @@ def test_jobs_in_every_state_end_and_nothing_stays_behind(ledger: Ledger) -> Non
         assert attempts.release(grip) == []
     assert _shrink(scene) == "gone"
     assert keys_with(ledger.client, scene.uid) == []
-    assert set(ledger.client.keys("*")) <= {b"onejob:nodes"}
+    assert set(ledger.client.keys("*")) <= {b"onejob:nodes", b"onejob:counts"}
 
 
 def test_an_admission_that_stopped_at_its_bound_is_forgotten_with_its_deployment(
@@ -59,7 +59,7 @@ def test_an_admission_that_stopped_at_its_bound_is_forgotten_with_its_deployment
     assert scene.redis.sismember("onejob:due:admit", scene.uid)
     ledger.deployments.terminate("dep")
     assert _shrink(scene) == "gone"
-    assert set(scene.redis.keys("*")) <= {b"onejob:nodes"}
+    assert set(scene.redis.keys("*")) <= {b"onejob:nodes", b"onejob:counts"}
 
 
 def test_a_requeue_during_the_deletion_ends_the_job(scene: Scene) -> None:
@@ -142,7 +142,7 @@ def test_who_comes_late_writes_nothing_for_a_deployment_that_is_gone(scene: Scen
         scene.ledger.jobs.accept(
             scene.deployment, "b", submission(), scene.ledger.payloads.upload(b"head")
         )
-    assert set(scene.redis.keys("*")) <= {b"onejob:nodes"}
+    assert set(scene.redis.keys("*")) <= {b"onejob:nodes", b"onejob:counts"}
 
 
 def test_a_name_is_taken_until_its_deployment_is_gone(scene: Scene) -> None:

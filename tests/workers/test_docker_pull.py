@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
@@ -63,6 +64,21 @@ def test_an_image_that_is_here_is_used_without_asking(
     asked = registry.asked[repository]
     assert rig.engine.image(registry.ref(repository), refresh=False) == first
     assert registry.asked[repository] == asked > 0
+
+
+def test_a_pull_is_timed_and_a_look_is_not(ref: str) -> None:
+    timed: list[str] = []
+
+    @contextmanager
+    def note(verb: str) -> Iterator[None]:
+        yield
+        timed.append(verb)
+
+    engine = DockerEngine(None, timed=note)
+    for _ in range(2):
+        engine.image(ref, refresh=False)
+    engine.close()
+    assert timed == ["pull"]
 
 
 def test_a_refresh_brings_what_is_new(rig: Rig, registry: Registry, repository: str) -> None:

@@ -90,6 +90,8 @@ def test_a_sweep_does_what_was_due(rig: Rig, onejob: Onejob) -> None:
     assert published(rig) == 1
     assert dangling not in rig.engine.names()
     assert dangling not in rig.root.replicas()
+    swept = rig.ledger.metrics.read(0).counts.labelled("swept")
+    assert swept == {(k,): 1 for k in ("hint_repeated", "container_removed", "spool_removed")}
     assert said(onejob("sweep", "--dry-run")) == "nothing is due\n"
 
 

@@ -3,8 +3,8 @@
 --       before, prefer, ttl seconds, queue limit, record retention seconds, result retention
 --       seconds, payload head, last chunk of the body ('' = none), and what the caller takes for
 --       granted: key id, the key's entry, version of the deployment ('' = it has asked before)
--- Reads deployment, inference_keys; writes job, timeline, payload, jobs, queue, ttl, and what admit
--- writes.
+-- Reads deployment, inference_keys; writes job, timeline, payload, jobs, queue, ttl, counts, and
+-- what admit writes.
 -- Returns {'accepted', hints} | {'repeated', {}} | {'conflict'} | {'terminating'} | {'missing'}
 --       | {'full', length} | {'unstored'} (the chunks stored before are not all there)
 --       | {'outdated'} (what was taken for granted is not so; nothing was done).
@@ -48,4 +48,5 @@ redis.call('ZADD', K.jobs(uid), seq, id)
 redis.call('ZADD', K.queue(uid), seq, id)
 redis.call('ZADD', K.ttl(), t + tonumber(ttl), ref_of(uid, id))
 note(uid, id, 'queued')
+count('accepted')
 return {'accepted', admit(uid, deployment)}

@@ -2,7 +2,7 @@
 -- ARGV: uid, id, node, lease seconds, claim token (a repeat with the same token is answered
 --       alike), the node's offer (JSON; '' or none = it has what it takes)
 -- Reads job, deployment, slots, strays, node; writes job, timeline, leases, nodes, ttl, dispatched,
--- no_room, reserved, pledges, and what admit writes. Returns {'claimed', {}, record} |
+-- no_room, reserved, pledges, counts, and what admit writes. Returns {'claimed', {}, record} |
 -- {'refused', hints} (it went back, expired or was cancelled) | {'not_dispatched', {}} |
 -- {'elsewhere', {}} (not a job for this node: a message from before its deployment's compute changed) |
 -- {'no_room', {}} (it waits in line, see lib/32-room.lua) | {'recovering', {}} | {'missing', {}} |
@@ -12,7 +12,7 @@ write_even_if_full()
 local uid, id, node, lease, token, offer_text = unpack(ARGV)
 local key, ref, t = K.job(uid, id), ref_of(uid, id), now()
 local job = fields(key, 'state', 'expires_at', 'compute', 'size', 'fence', 'claim', 'attempt',
-  'dispatched_at')
+  'dispatched_at', 'created_at')
 if not job.state then return {'missing', {}} end
 if job.state == 'starting' and job.claim == token then
   return {'claimed', {}, redis.call('HGETALL', key)}
@@ -53,4 +53,5 @@ redis.call('ZREM', K.ttl(), ref)
 redis.call('ZADD', K.nodes(), 'NX', t, node) -- what holds a lease must be known, to be missed
 redis.call('ZADD', K.leases(node), t + tonumber(lease), ref)
 note(uid, id, 'starting')
+if job.attempt == '1' and job.fence == '0' then observe('queue', t - tonumber(job.created_at)) end
 return {'claimed', {}, redis.call('HGETALL', key)}

@@ -2,7 +2,7 @@
 -- ARGV: compute, its Celery queue, hint seconds, limit
 -- A message seems lost only where fewer lie in the queue than jobs wait for a claim, and the
 -- job's last hint is old: so a busy machine's queue is never flooded.
--- Reads the Celery queue, job; writes dispatched.
+-- Reads the Celery queue, job; writes dispatched, counts.
 -- Returns a flat list uid, id, compute, deployment.
 write_even_if_full()
 local compute, celery_queue, seconds, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -21,4 +21,5 @@ for _, ref in ipairs(due) do
     redis.call('ZREM', key, ref)
   end
 end
+if #hints > 0 then count('swept|hint_repeated', #hints / 4) end
 return hints

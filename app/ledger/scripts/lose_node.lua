@@ -5,8 +5,8 @@
 -- retry policy says so, or this attempt was given up already. The node may still run the replicas:
 -- they become strays, unless slots are to be freed at once. A machine that is only cut off finds the
 -- jobs in other hands.
--- Reads nodes, leases, job; writes what take_from, lose_attempt and admit
--- write. Returns {1 if there may be more, flat list uid, id, compute, deployment}.
+-- Reads nodes, leases, job; writes counts, and what take_from, lose_attempt and admit write.
+-- Returns {1 if there may be more, flat list uid, id, compute, deployment}.
 write_even_if_full()
 local node, timeout, grace, slots, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4],
   tonumber(ARGV[5])
@@ -33,6 +33,7 @@ local function lose(ref)
   redis.call('HSET', K.job(uid, id), 'fence', tonumber(job.fence) + 1) -- nobody holds it any more
   over(uid, id, job)
   touched[uid] = true
+  count('swept|attempt_lost')
 end
 
 local refs = redis.call('ZRANGE', K.leases(node), 0, limit - 1)

@@ -1,12 +1,12 @@
 -- Moves an attempt on within the node that holds it: starting → starting | running.
 -- ARGV: uid, id, from, attempt, fence, to, event, field, value, field, value, …
--- Reads and writes job; writes timeline, deadlines (once the job has started).
+-- Reads and writes job; writes timeline, counts, deadlines (once the job has started).
 -- Returns 'done' | 'stale'. Repeated by the same holder: 'done' again, and noted once. A repeat
 -- is known by the new state and the same fields.
 write_even_if_full()
 local uid, id, from, attempt, fence, to, event = unpack(ARGV, 1, 7)
 local key = K.job(uid, id)
-local job = fields(key, 'state', 'attempt', 'fence')
+local job = fields(key, 'state', 'attempt', 'fence', 'started_at', 'claimed_at')
 if not holds(job, attempt, fence) then return 'stale' end
 local repeated = job.state == to and (from ~= to or #ARGV > 7)
 for i = 8, #ARGV, 2 do
@@ -16,10 +16,17 @@ if repeated then return 'done' end
 if job.state ~= from then return 'stale' end
 redis.call('HSET', key, 'state', to, unpack(ARGV, 8))
 -- The worker's clock may be wrong. By Redis's, the replica started before now.
-local life = fields(key, 'started_at', 'deadline_at')
+local life, t = fields(key, 'started_at', 'deadline_at', 'sent_at'), now()
 if life.deadline_at then
-  local ends = now() + tonumber(life.deadline_at) - tonumber(life.started_at)
+  local ends = t + tonumber(life.deadline_at) - tonumber(life.started_at)
   redis.call('ZADD', K.deadlines(), 'NX', ends, ref_of(uid, id))
 end
 note(uid, id, event)
+if job.claimed_at then -- not of an attempt that an older file has forgotten
+  local most = t - tonumber(job.claimed_at)
+  if life.started_at and not job.started_at then observe('prepare', most) end
+  if life.started_at and from ~= to then
+    observe('healthy', lasted(life.started_at, life.sent_at or t, most))
+  end
+end
 return 'done'

@@ -1,14 +1,28 @@
+-- Counts an end, and how long all of it took where the app had its request.
+local function count_end(state, reason, job, more, t)
+  count('ended|' .. state .. '|' .. reason)
+  if not job.sent_at then return end
+  local most = t - tonumber(job.created_at)
+  observe('job', most)
+  observe('run', lasted(job.sent_at, more.exited_at or t, most))
+  if more.response_size then observe('result', tonumber(more.response_size)) end
+end
+
 -- A job's one way into a final state. `more` are further fields (a table or nil).
--- Writes job, timeline, ttl, deadlines, dispatched, no_room, retention; sets the payload's end of life.
--- Leaves the slot alone: that is freed when no container is left.
+-- Writes job, timeline, ttl, deadlines, dispatched, no_room, retention, counts; sets the payload's
+-- end of life. Leaves the slot alone: that is freed when no container is left.
 local function finish(uid, id, state, reason, detail, more)
   local key, ref, t = K.job(uid, id), ref_of(uid, id), now()
-  local job = fields(key, 'compute', 'size', 'payload', 'record_retention', 'result_retention')
+  local job = fields(key, 'compute', 'size', 'payload', 'record_retention', 'result_retention',
+    'created_at', 'sent_at')
   if not job.payload then return end -- no record: half of one would never be forgotten
   local result_ends = t + tonumber(job.result_retention)
-  redis.call('HSET', key, 'state', state, 'reason', reason, 'detail', detail,
-    'finished_at', stamp(t), 'result_expires_at', stamp(result_ends))
-  for name, value in pairs(more or {}) do redis.call('HSET', key, name, value) end
+  local final = {'state', state, 'reason', reason, 'detail', detail, 'finished_at', stamp(t),
+    'result_expires_at', stamp(result_ends)}
+  for name, value in pairs(more or {}) do
+    final[#final + 1], final[#final + 2] = name, value
+  end
+  redis.call('HSET', key, unpack(final))
   redis.call('HDEL', key, 'cancel', 'noted', 'abandoned', 'abandoned_detail', 'abandoned_counts')
   redis.call('ZREM', K.ttl(), ref)
   -- As long as the container has to go: should its machine be lost, the slot is freed by that.
@@ -20,4 +34,5 @@ local function finish(uid, id, state, reason, detail, more)
     redis.call('EXPIREAT', K.payload(more.response), math.ceil(result_ends))
   end
   note(uid, id, state, detail)
+  count_end(state, reason, job, more or {}, t)
 end

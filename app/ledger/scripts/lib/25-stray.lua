@@ -14,7 +14,9 @@ local function drop_stray(node, uid, id, attempt)
   redis.call('ZREM', K.due_strays(), node .. '/' .. uid .. '/' .. name)
   redis.call('SREM', K.node_strays(node), uid .. '/' .. name)
   redis.call('HDEL', K.reserved(node), uid .. '/' .. name)
-  return redis.call('SREM', K.strays(uid), name) == 1
+  local dropped = redis.call('SREM', K.strays(uid), name) == 1
+  if dropped then count('swept|stray_freed') end
+  return dropped
 end
 
 -- Takes an attempt, whose lease and slot are given up, from the machine that has it. It may still run

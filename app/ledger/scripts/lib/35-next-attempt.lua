@@ -23,7 +23,7 @@ end
 -- its time, not the job. One that does not count is the machine's fault alone; it is made again
 -- under its number, with higher fences: or as the next one, within its TTL, where something of it
 -- could not be removed (`counts` without `renews`).
--- Reads job; writes job, timeline, attempts, leases, deadlines, and what put_back writes.
+-- Reads job; writes job, timeline, attempts, leases, deadlines, counts, and what put_back writes.
 local function next_attempt(uid, id, reason, detail, counts, renews)
   local key, ref = K.job(uid, id), ref_of(uid, id)
   local job = fields(key, 'attempt', 'node', 'ttl', 'claimed_at', 'started_at', 'sent_at')
@@ -40,6 +40,7 @@ local function next_attempt(uid, id, reason, detail, counts, renews)
   if renews then redis.call('HSET', key, 'expires_at', stamp(now() + tonumber(job.ttl))) end
   note(uid, id, 'queued', detail)
   put_back(uid, id)
+  count('repeated|' .. reason)
 end
 
 -- What becomes of a job whose machine is lost, or of whose attempt nobody knows anything.
