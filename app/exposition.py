@@ -188,10 +188,10 @@ def computes(measures: Measures, configured: Iterable[str]) -> Iterator[Metric]:
 
 def nodes(known: Sequence[NodeMeasures], timeout_seconds: float) -> Iterator[Metric]:
     """The machines."""
-    states = {(state,): 0 for state in ("alive", "unfit", "silent", "lost")}
+    states = {(state,): 0 for state in ("alive", "draining", "unfit", "silent", "lost")}
     for node in known:
         states[_state(node, timeout_seconds),] += 1
-    text = "Nodes, by state; unfit ones are alive and take no jobs."
+    text = "Nodes, by state; draining and unfit ones are alive and take no jobs."
     yield _gauge("nodes", text, states, "state")
     for name, text, values in (
         ("silent_seconds", "Since its last sign of life.", [n.silent_seconds for n in known]),
@@ -215,7 +215,9 @@ def _restores(node: NodeMeasures) -> bool:
 
 def _state(node: NodeMeasures, timeout_seconds: float = SILENT_SECONDS) -> str:
     if node.silent_seconds <= SILENT_SECONDS:
-        return "alive" if _fit(node) else "unfit"
+        if not _fit(node):
+            return "unfit"
+        return "draining" if node.draining else "alive"
     return "silent" if node.silent_seconds < timeout_seconds else "lost"
 
 

@@ -5,7 +5,6 @@ costs one call for the whole, and one for every 100 deployments; neither depends
 there are.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ import redis
 
 from app.ledger import records
 from app.ledger.counts import HISTOGRAMS
+from app.ledger.nodes import announced
 from app.ledger.verbs import Verbs
 
 DEPLOYMENTS_LIMIT = 100  # in one call: Redis does nothing else meanwhile, for 1 or 2 ms
@@ -30,6 +30,7 @@ class NodeMeasures:
     leases: int  # attempts that it supervises or tears down
     lapsed: int  # of these, those that nobody supervises
     strays: int  # slots that wait for it
+    draining: bool = False  # it takes no new jobs, as its operator says
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +160,18 @@ def _numbers(flat: Sequence[Any]) -> dict[str, int]:
 
 
 def _node(raw: Sequence[Any], now: float) -> NodeMeasures:
-    name, seen, info, leases, lapsed, strays = raw
+    name, seen, flat, leases, lapsed, strays = raw
+    said = records.pairs(flat)
     silent = max(0.0, now - float(seen))
-    return NodeMeasures(records.text(name), silent, json.loads(info), leases, lapsed, strays)
+    return NodeMeasures(
+        id=records.text(name),
+        silent_seconds=silent,
+        info=announced(said),
+        leases=leases,
+        lapsed=lapsed,
+        strays=strays,
+        draining=b"draining" in said,
+    )
 
 
 def _deployment(raw: Sequence[Any], now: float) -> DeploymentMeasures:

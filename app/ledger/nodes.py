@@ -131,7 +131,7 @@ class Nodes:
                 silent_seconds=now - seen,
                 attempts=attempts,
                 strays=strays,
-                info=_info(said),
+                info=announced(said),
                 draining=b"draining" in said,
             )
             for (raw, seen), said, attempts, strays in zip(
@@ -191,12 +191,15 @@ class Nodes:
         return hints
 
 
-def _info(said: Mapping[bytes, bytes]) -> dict[str, Any]:
-    """What a node offers, by what its worker processes said: it takes jobs if one of them does."""
+def announced(said: Mapping[bytes, bytes]) -> dict[str, Any]:
+    """What a node offers, by what its worker processes said (its hash).
+
+    It takes jobs if one of them does.
+    """
     infos = [json.loads(said[name]) for name in sorted(said) if name.startswith(b"info:")]
     found: dict[str, Any] = {"compute": {}}
     for info in infos:
-        found["compute"] |= info.get("compute", {})
+        found |= info | {"compute": found["compute"] | info.get("compute", {})}
     problems, notes = _all(infos, "problems"), _all(infos, "notes")
     if problems and not all(info.get("problems") for info in infos):
         notes += [f"not all of its workers take jobs: {problem}" for problem in problems]

@@ -291,7 +291,7 @@ def test_it_tells_of_nodes_and_of_what_they_hold(scene: Scene) -> None:
     scene.lapse("a")
     (node,) = measures(scene).nodes
     assert (node.id, node.leases, node.lapsed, node.strays) == (NODE, 1, 1, 0)
-    assert node.info == {"problems": ["a disk is full"]}
+    assert node.info["problems"] == ["a disk is full"]
     silent(scene)
     scene.ledger.nodes.lose(NODE, 60, 10, False)
     (node,) = measures(scene).nodes

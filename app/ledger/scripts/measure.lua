@@ -2,15 +2,15 @@
 -- ARGV: seconds after its deadline in which an attempt may still be ended
 -- Reads counts, ttl, deadlines, retention, due_strays, recovering, deployments, nodes, and of each
 -- node: node, leases, node_strays. Writes nothing.
--- Returns {now, counts as a flat list, flat list of gauges by name, {node, seen, info, leases, lapsed
--- leases, strays} for each node, uids of the deployments}.
+-- Returns {now, counts as a flat list, flat list of gauges by name, {node, seen, hash as a flat
+-- list, leases, lapsed leases, strays} for each node, uids of the deployments}.
 local t, nodes = now(), {}
 local function due(key, till) return redis.call('ZCOUNT', key, '-inf', till) end
 
 local signs = redis.call('ZREVRANGE', K.nodes(), 0, -1, 'WITHSCORES')
 for i = 1, #signs, 2 do
   local node = signs[i]
-  nodes[#nodes + 1] = {node, signs[i + 1], redis.call('HGET', K.node(node), 'info') or '{}',
+  nodes[#nodes + 1] = {node, signs[i + 1], redis.call('HGETALL', K.node(node)),
     redis.call('ZCARD', K.leases(node)), due(K.leases(node), t),
     redis.call('SCARD', K.node_strays(node))}
 end
