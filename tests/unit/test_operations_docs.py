@@ -5,7 +5,9 @@ from pathlib import Path
 
 from app.domain.job import Reason
 
-DOCS = Path(__file__).parents[2] / "docs" / "operations.md"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs" / "operations.md"
+ALERTS = ROOT / "compose" / "monitoring" / "alerts.yml"
 TEXT = DOCS.read_text()
 
 
@@ -29,3 +31,11 @@ def test_its_links_lead_somewhere() -> None:
         target = (DOCS.parent / page).resolve() if page else DOCS
         assert target.is_file(), page
         assert not anchor or anchor in anchors(target.read_text()), anchor
+
+
+def test_every_alert_has_a_section_and_every_section_an_alert() -> None:
+    alerts = re.findall(r"alert: (\w+)$", ALERTS.read_text(), re.M)
+    part = TEXT.partition("\n## Alerts\n")[2].partition("\n## ")[0]
+    assert sorted(re.findall(r"^### (\w+)$", part, re.M)) == sorted(alerts)
+    for alert in alerts:
+        assert f"docs/operations.md#{alert.lower()}\n" in ALERTS.read_text()
