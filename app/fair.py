@@ -58,6 +58,11 @@ class FairWorker(ThreadWorker):  # type: ignore[misc]
     _aside_until = 0.0
     _stepped_aside = False  # for the connection that comes next
 
+    @property
+    def busy_conns(self) -> int:
+        """How many of its connections may want a thread."""
+        return int(self.nr_conns)
+
     def run(self) -> None:
         """The event loop."""
         SHARES.tell(self.age, 0)
@@ -69,7 +74,7 @@ class FairWorker(ThreadWorker):  # type: ignore[misc]
             self.set_accept_enabled(False)
         else:
             super().accept(listener)
-            SHARES.tell(self.age, self.nr_conns)
+            SHARES.tell(self.age, self.busy_conns)
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Listens for new connections or not; gunicorn asks for it in every turn of its loop."""
@@ -80,7 +85,7 @@ class FairWorker(ThreadWorker):  # type: ignore[misc]
         aside = self._aside_until - time.monotonic()
         super().wait_for_and_dispatch_events(min(aside, timeout) if aside > 0 else timeout)
         if self.alive:
-            SHARES.tell(self.age, self.nr_conns)
+            SHARES.tell(self.age, self.busy_conns)
         else:
             SHARES.forget(self.age)
 
@@ -91,7 +96,7 @@ class FairWorker(ThreadWorker):  # type: ignore[misc]
         for the thread meanwhile: there is one for each.
         """
         keep = super().handle(conn)
-        while keep is True and self.alive and self.nr_conns <= self.cfg.threads and _more(conn):
+        while keep is True and self.alive and self.busy_conns <= self.cfg.threads and _more(conn):
             keep = super().handle(conn)
         return keep
 
@@ -99,8 +104,8 @@ class FairWorker(ThreadWorker):  # type: ignore[misc]
         if self._stepped_aside:  # and nobody took the connection
             self._stepped_aside = False
             return False
-        least = SHARES.least() if self.nr_conns > TOLERANCE else None
-        if least is None or self.nr_conns <= least + TOLERANCE:
+        least = SHARES.least() if self.busy_conns > TOLERANCE else None
+        if least is None or self.busy_conns <= least + TOLERANCE:
             return False
         self._stepped_aside, self._aside_until = True, time.monotonic() + ASIDE_SECONDS
         return True

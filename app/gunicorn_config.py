@@ -14,11 +14,13 @@ class _Worker(Worker):
 
     head_seconds = _settings.head_seconds
     body_seconds = _settings.body_seconds
+    held_connections = _settings.held_connections
 
 
 bind = _settings.bind
 workers = _settings.api_workers
 threads = _settings.api_threads
+worker_connections = 1000 + _settings.held_connections  # who is held takes nobody's place
 worker_class = _Worker
 http_parser = "python"  # ours is a subclass of it
 header_map = "drop"  # from the environ only: we keep them beside it

@@ -4,17 +4,16 @@
   repeated headers one by one, names with underscores. So the parser keeps them, and they travel
   with the request's body, the one object of the request that the environ carries.
 - A request that is refused before the application sees it gets a JSON error, as all others do.
-- No client holds a thread by doing nothing: one that has not sent a byte yet, or has had its last
-  answer, waits in the event loop; one that sends or takes too slowly is given up.
+- No client holds a thread by doing nothing: one that has not sent a byte yet, has had its last
+  answer, or waits for the end of its job, is left to the event loop; one that sends or takes too
+  slowly is given up.
 """
 
 import errno
 import json
-import selectors
 import socket
 import time
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 from gunicorn import util
@@ -22,7 +21,7 @@ from gunicorn.http import errors
 from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 
-from app.fair import FairWorker
+from app.held import HoldingWorker
 from app.wire import PatientUnreader, TooSlow, WireBody
 
 HEAD_LIMIT = 256 * 1024  # bytes of all headers of a request
@@ -89,9 +88,17 @@ class WireParser(RequestParser):  # type: ignore[misc]
     def __init__(self, conn: Any, head_seconds: float, body_seconds: float) -> None:
         super().__init__(conn.cfg, conn.sock, conn.client)
         self.unreader = PatientUnreader(conn.sock, head_seconds, body_seconds)
+        self.again = False  # the next request is the last one once more: it was held
+
+    def __next__(self) -> Any:
+        """The next request. Raises StopIteration, ParseException."""
+        if self.again:
+            self.again = False
+            return self.mesg
+        return super().__next__()
 
 
-class Worker(FairWorker):
+class Worker(HoldingWorker):
     """gunicorn's thread worker with our parser, our errors and our patience."""
 
     head_seconds = 10.0  # for a request's head
@@ -105,7 +112,7 @@ class Worker(FairWorker):
     def load_wsgi(self) -> None:
         """Loads the application."""
         super().load_wsgi()
-        self.wsgi = self._settling(self.wsgi)
+        self.wsgi = self.holding(self._settling(self.wsgi))
 
     def accept(self, listener: Any) -> None:
         """Takes a connection, or leaves it in the kernel's queue while there are no more handles.
@@ -128,7 +135,7 @@ class Worker(FairWorker):
         if is_new and not _readable(conn.sock):
             conn.set_timeout()
             self.pending_conns.append(conn)
-            self._watch(conn, self.on_pending_socket_readable)
+            self.watch(conn, self.on_pending_socket_readable)
         else:
             conn.data_ready = True
             super().enqueue_req(conn)
@@ -191,7 +198,7 @@ class Worker(FairWorker):
         conn.timeout = now + LINGER_PAUSE_SECONDS
         try:
             conn.sock.shutdown(socket.SHUT_WR)
-            self._watch(conn, self._drop)
+            self.watch(conn, self._drop)
         except (OSError, ValueError):  # the client, or gunicorn after a fault, closed it already
             self._leave(conn)
 
@@ -212,10 +219,6 @@ class Worker(FairWorker):
             self.poller.unregister(conn.sock)
         self.nr_conns -= 1
         conn.close()
-
-    def _watch(self, conn: Any, callback: Any) -> None:
-        conn.sock.setblocking(False)
-        self.poller.register(conn.sock, selectors.EVENT_READ, partial(callback, conn))
 
 
 def _is_over(conn: Any) -> bool:

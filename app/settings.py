@@ -63,6 +63,9 @@ class Settings(BaseModel):
     record_retention_seconds: WholeSeconds = 30 * DAY
     head_seconds: Seconds = 10  # for a client to send a request's head
     body_seconds: Seconds = 60  # the longest pause of a client that sends or takes a body
+    # That an answer may wait for the result. A little less than the SDK's patience, 300 s.
+    hold_seconds: float = Field(290, ge=0, le=DAY)
+    held_connections: int = Field(256, ge=0, le=1000)  # of one process; beyond it nobody waits
     hint_seconds: Seconds = 5  # before a message that seems lost is published again
     prepull: bool = False  # a new deployment's image is pulled before its first job
 

@@ -6,8 +6,19 @@ from flask import Flask
 
 from app import metrics
 from app import settings as app_settings
-from app.api import data_plane, deployments, errors, jobs, probes, resources, results, tokens
+from app.api import (
+    data_plane,
+    deployments,
+    errors,
+    holding,
+    jobs,
+    probes,
+    resources,
+    results,
+    tokens,
+)
 from app.api import services as views
+from app.api.endings import Endings
 from app.auth import Tokens
 from app.dispatch import Publisher
 from app.domain.compute import ComputeError, ComputeResource, parse_resources
@@ -31,7 +42,18 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.merge_slashes = False
     views.install(app, _services(settings))
     errors.install(app)
-    for module in (data_plane, results, probes, metrics, tokens, deployments, jobs, resources):
+    # Whoever looks at a request before it is routed, in this order: holding, data_plane.
+    for module in (
+        holding,
+        data_plane,
+        results,
+        probes,
+        metrics,
+        tokens,
+        deployments,
+        jobs,
+        resources,
+    ):
         app.register_blueprint(module.blueprint)
     app.wsgi_app = counted(app.wsgi_app, TRAFFIC)  # type: ignore[assignment,method-assign]
     return app
@@ -41,13 +63,15 @@ def _services(settings: Settings) -> views.Services:
     assert settings.client_id and settings.client_secret and settings.token_secret
     client = connect(settings.redis_url, REDIS_SECONDS, repeat_timeouts=False)
     publisher = Publisher(settings.redis_url)
+    ledger = Ledger(client, settings.hint_seconds)
     return views.Services(
         settings=settings,
-        ledger=Ledger(client, settings.hint_seconds),
+        ledger=ledger,
         memory=Memory(client, settings.memory_limit_bytes),
         publish=publisher,
         prepull=publisher.pull,
         waiting=views.Waiting(settings.api_threads),
+        endings=Endings(ledger.jobs),
         tokens=Tokens(
             client_id=settings.client_id,
             client_secret=settings.client_secret,

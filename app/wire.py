@@ -6,6 +6,7 @@ not.
 """
 
 import time
+from concurrent.futures import Future
 from typing import Any
 
 from gunicorn.http.body import Body, ChunkedReader
@@ -68,6 +69,8 @@ class WireBody(Body):  # type: ignore[misc]
         super().__init__(reader)
         self.wire_headers: list[tuple[str, str]] = request.wire_headers
         self.awaited = False  # the client sends it only once it was asked to
+        self.held: Future[bool] | None = None  # the answer waits for this (see app/held.py),
+        self.resumed = False  # and is asked for again now
         self._request = request
 
     @property

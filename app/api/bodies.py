@@ -1,4 +1,4 @@
-"""What requests carry: bodies, in pieces or as JSON and forms, and the timeout of a query."""
+"""What requests carry: bodies, in pieces or as JSON and forms, the id of a job, a timeout."""
 
 import json
 import re
@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 from flask import request
 
 from app.domain.errors import InvalidRequest, PayloadTooLarge
+from app.domain.job import ID_PATTERN
 
 CONTROL_PLANE_BYTES = 1024 * 1024
 READ_BYTES = 1024 * 1024
@@ -16,6 +17,17 @@ FORM = "application/x-www-form-urlencoded"
 LONGEST_TIMEOUT_MS = 300_000
 _DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,9})?")  # the SDK's is a float
 _LONGEST_FORM = 100  # fields
+
+
+def inference_id() -> str | None:
+    """The id that the request names. Raises InvalidRequest if it can't be one."""
+    given = request.headers.get("X-Inference-Id")
+    if given is not None and not ID_PATTERN.fullmatch(given):
+        allowed = "1 to 128 characters of A-Z a-z 0-9 . _ -"
+        raise InvalidRequest(
+            f"X-Inference-Id: {given[:200]!r} is not allowed; it must be {allowed}"
+        )
+    return given
 
 
 def pieces(limit: int) -> Iterator[bytes]:

@@ -15,18 +15,13 @@ from typing import Any
 import redis
 from flask import Blueprint, Response, jsonify, request
 
-from app.api.bodies import pieces
+from app.api.bodies import inference_id, pieces
+from app.api.holding import hold
 from app.api.prefer import Preferences
+from app.api.results import acceptance
 from app.api.services import Services, access, guess, known, services, submission
 from app.domain.deployment import RESERVED_NAMES
-from app.domain.errors import (
-    InvalidRequest,
-    MethodNotAllowed,
-    NotFound,
-    OnejobError,
-    ServiceUnavailable,
-)
-from app.domain.job import ID_PATTERN
+from app.domain.errors import MethodNotAllowed, NotFound, OnejobError, ServiceUnavailable
 from app.domain.transport import RequestHead, forwarded
 from app.ledger.deployments import DeploymentRecord
 from app.ledger.guesses import Guess, Outdated
@@ -74,17 +69,6 @@ def split_target(uri: str) -> tuple[str, str]:
     path, mark, query = uri.partition("?")
     first, _, rest = path.removeprefix("/").partition("/")
     return first if path.startswith("/") else "", f"/{rest}{mark}{query}"
-
-
-def inference_id() -> str | None:
-    """The id that the request names. Raises InvalidRequest if it can't be one."""
-    given = request.headers.get("X-Inference-Id")
-    if given is not None and not ID_PATTERN.fullmatch(given):
-        allowed = "1 to 128 characters of A-Z a-z 0-9 . _ -"
-        raise InvalidRequest(
-            f"X-Inference-Id: {given[:200]!r} is not allowed; it must be {allowed}"
-        )
-    return given
 
 
 def _is_health_check(deployment: DeploymentRecord, target: str) -> bool:
@@ -138,8 +122,7 @@ def _repeated(deployment: DeploymentRecord, target: str, refusal: ServiceUnavail
         raise refusal from None
     if _read_body(here, target, lambda _: None) != job.digest:
         raise id_taken(deployment.name, job.id)
-    prefer = Preferences.of(request.environ["wsgi.input"].wire_headers)
-    return acceptance(deployment.name, job.id, prefer.no_response)
+    return _accepted(deployment, job.id, Preferences.of(_headers()))
 
 
 def _pack_on_a_guess(name: str, target: str) -> Parcel:
@@ -153,7 +136,7 @@ def _pack_on_a_guess(name: str, target: str) -> Parcel:
 def _pack(target: str) -> Parcel:
     """Reads the request; full chunks of its body are stored. Raises OnejobError."""
     here, job_id = services(), inference_id() or str(uuid.uuid4())
-    headers: list[tuple[str, str]] = request.environ["wsgi.input"].wire_headers
+    headers = _headers()
     prefer = Preferences.of(headers)
     head = RequestHead(request.method, target, forwarded(headers, prefer.for_app, job_id))
     upload = here.ledger.payloads.upload(head.to_bytes())
@@ -167,6 +150,12 @@ def _pack(target: str) -> Parcel:
     return Parcel(job_id, prefer, submission(request.method, target, digest, asked), upload)
 
 
+def _headers() -> list[tuple[str, str]]:
+    """The request's headers as they came; under another server than ours, as WSGI has them."""
+    body: Any = request.environ["wsgi.input"]
+    return getattr(body, "wire_headers", None) or list(request.headers)
+
+
 def _submit(deployment: DeploymentRecord, parcel: Parcel, assumed: Guess | None = None) -> Response:
     # Where this fails for want of an answer, the job may be accepted all the same: what was
     # stored stays, and goes by itself if it was not.
@@ -175,7 +164,15 @@ def _submit(deployment: DeploymentRecord, parcel: Parcel, assumed: Guess | None 
         deployment, parcel.job_id, parcel.submission, parcel.upload, assumed
     )
     here.publish(accepted.hints)
-    return acceptance(deployment.name, parcel.job_id, parcel.prefer.no_response)
+    return _accepted(deployment, parcel.job_id, parcel.prefer)
+
+
+def _accepted(deployment: DeploymentRecord, job_id: str, prefer: Preferences) -> Response:
+    """The answer to an accepted request: where its result will be, or the result itself."""
+    seconds = prefer.held_seconds(services().settings.hold_seconds)
+    if seconds:
+        return hold(deployment.name, deployment.uid, job_id, seconds)
+    return acceptance(deployment.name, job_id, prefer.no_response)
 
 
 def _read_body(here: Services, target: str, keep: Callable[[bytes], None]) -> str:
@@ -185,16 +182,3 @@ def _read_body(here: Services, target: str, keep: Callable[[bytes], None]) -> st
         digest.update(piece)
         keep(piece)
     return digest.hexdigest()
-
-
-def acceptance(name: str, job_id: str, no_response: bool) -> Response:
-    """The answer to a submit: where the job's status and result are."""
-    where = {"StatusPath": f"/status/{name}", "ResultPath": f"/result/{name}"}
-    members: dict[str, Any] = {"Id": job_id} | where
-    response = Response() if no_response else jsonify(members)
-    if no_response:
-        del response.headers["Content-Type"]
-    response.status_code = 202
-    response.headers["X-Inference-Id"] = job_id
-    response.headers["Location"] = where["ResultPath"]
-    return response

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from app.api import errors
 from app.api.bodies import LONGEST_TIMEOUT_MS, timeout_ms
-from app.api.data_plane import acceptance
+from app.api.results import acceptance
 from app.api.schemas import rfc3339, status_out
 from app.api.services import client, services, submission
 from app.domain.errors import Conflict, NotFound

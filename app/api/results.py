@@ -1,4 +1,4 @@
-"""/status/<deployment> and /result/<deployment>: what became of a job."""
+"""/status/<deployment> and /result/<deployment>: what became of a job, and where that is told."""
 
 import logging
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ from flask import Blueprint, Response, jsonify, request
 from werkzeug.datastructures import Headers
 
 from app.api import errors, schemas
-from app.api.data_plane import inference_id
+from app.api.bodies import inference_id
 from app.api.schemas import rfc3339
 from app.api.services import access, known, services
 from app.domain.errors import InvalidRequest, NotFound
-from app.domain.job import Job, JobView, State
+from app.domain.job import ID_PATTERN, Job, JobView, State
 from app.domain.transport import ResponseHead, parse_response_head
 
 blueprint = Blueprint("results", __name__)
@@ -45,13 +45,39 @@ def status(name: str) -> Response:
 @blueprint.get("/result/<name>")
 def result(name: str) -> Response:
     """The app's own response, or why there is none."""
-    job = _view(name).job
+    return outcome(_view(name).job)
+
+
+@blueprint.after_request
+def _name_the_job(response: Response) -> Response:
+    """Every answer of /result names its job, that of an unknown one, too."""
+    given = request.headers.get("X-Inference-Id", "")
+    if request.endpoint == "results.result" and ID_PATTERN.fullmatch(given):
+        response.headers.setdefault("X-Inference-Id", given)
+    return response
+
+
+def outcome(job: Job) -> Response:
+    """The answer that tells what became of a job."""
     response = _result(job)
     response.headers["X-Inference-Id"] = job.id
     response.headers["X-Job-State"] = job.state
     response.headers.remove("X-Exit-Code")  # an app may say so, too
     if job.exit_code is not None:
         response.headers["X-Exit-Code"] = str(job.exit_code)
+    return response
+
+
+def acceptance(name: str, job_id: str, no_response: bool = False) -> Response:
+    """The answer to a submit: where the job's status and result are."""
+    where = {"StatusPath": f"/status/{name}", "ResultPath": f"/result/{name}"}
+    members: dict[str, Any] = {"Id": job_id} | where
+    response = Response() if no_response else jsonify(members)
+    if no_response:
+        del response.headers["Content-Type"]
+    response.status_code = 202
+    response.headers["X-Inference-Id"] = job_id
+    response.headers["Location"] = where["ResultPath"]
     return response
 
 

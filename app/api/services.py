@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from flask import Flask, current_app, request
 
+from app.api.endings import Endings
 from app.auth import Tokens, bearer
 from app.dispatch import Prepull, Publish
 from app.domain.compute import ComputeResource
@@ -47,6 +48,7 @@ class Services:
     prepull: Prepull
     tokens: Tokens
     waiting: Waiting
+    endings: Endings
     compute: dict[str, ComputeResource]  # of the operator's file; workers tell of more
 
 

@@ -3,14 +3,14 @@
 Verbs that free a slot return the hints of the jobs that got it; the caller publishes them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import redis
 
 from app.domain.errors import Conflict, NotFound, RateLimited, ServiceUnavailable
-from app.domain.job import Hint, Job, JobView, Reason
+from app.domain.job import Hint, Job, JobView, Reason, State
 from app.ledger import keys, records
 from app.ledger.deployments import DeploymentRecord
 from app.ledger.guesses import Guess, Outdated
@@ -88,6 +88,11 @@ class Jobs:
         return JobView(
             _job(raw, job_id), position, records.timeline(timeline), records.earlier(earlier)
         )
+
+    def over(self, jobs: Sequence[tuple[str, str]]) -> list[bool]:
+        """Of jobs by uid and id: whether each is over, or gone. One round trip."""
+        states = self._verbs("states", *(part for job in jobs for part in job))
+        return [state is None or State(records.text(state)).final for state in states]
 
     def cancel(self, uid: str, job_id: str, reason: Reason, detail: str) -> list[Hint]:
         """Cancels a job that has no container, flags one that may have; NotFound if unknown."""

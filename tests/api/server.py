@@ -27,20 +27,28 @@ class NotReady(Exception):
 class ApiServer:
     """One gunicorn with one worker process. It never outlives the test process."""
 
-    def __init__(self, folder: Path, redis_url: str, settings: dict[str, str]) -> None:
+    def __init__(
+        self, folder: Path, redis_url: str, arguments: tuple[str, ...], settings: dict[str, str]
+    ) -> None:
         self.port = _free_port()
         self._log = folder / f"api-{self.port}.log"
+        self._arguments = arguments
         self._environ = _environ(self.port, redis_url) | settings
         self._process: subprocess.Popen[bytes]
         self._watchdog: subprocess.Popen[bytes]
 
     @classmethod
-    def start(cls, folder: Path, redis_url: str, **settings: object) -> "ApiServer":
-        """A server that answers; `settings` are named as in app/settings.py. Raises NotReady."""
+    def start(
+        cls, folder: Path, redis_url: str, *arguments: str, **settings: object
+    ) -> "ApiServer":
+        """A server that answers, with arguments of gunicorn. Raises NotReady.
+
+        `settings` are named as in app/settings.py.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         given = {f"ONEJOB_{name.upper()}": str(value) for name, value in settings.items()}
         for left in reversed(range(TRIES)):
-            server = cls(folder, redis_url, given)
+            server = cls(folder, redis_url, arguments, given)
             try:
                 server._launch()
             except NotReady:
@@ -64,6 +72,12 @@ class ApiServer:
     def worker_pids(self) -> list[int]:
         """The processes that it ever had answer requests."""
         return [int(pid) for pid in re.findall(r"Booting worker with pid: (\d+)", self.log)]
+
+    def processor_seconds(self) -> float:
+        """What its worker processes have used so far."""
+        stats = [Path(f"/proc/{pid}/stat").read_text().split() for pid in self.worker_pids]
+        ticks = sum(int(stat[13]) + int(stat[14]) for stat in stats)
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def until_it_says(self, words: str) -> None:
         """Waits until its log has these words."""
@@ -98,7 +112,7 @@ class ApiServer:
         argv = [sys.executable, "-m", "gunicorn", "-c", "python:app.gunicorn_config"]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [*argv, "app.web:create_app()"],
+                [*argv, *self._arguments, "app.web:create_app()"],
                 cwd=ROOT,
                 env=self._environ,
                 stdin=subprocess.DEVNULL,

@@ -17,6 +17,7 @@ def test_the_id_is_needed(api: Faces, hello: str, route: str) -> None:
 def test_what_is_unknown_is_404(api: Faces, hello: str, route: str, name: str) -> None:
     answer = api.data("GET", f"/{route}/{name}", [("X-Inference-Id", "unknown")])
     assert (answer.status, answer.json["code"]) == (404, "not_found")
+    assert answer.all("X-Inference-Id") == (["unknown"] if route == "result" else [])
 
 
 def test_a_deployment_made_again_knows_no_old_job(api: Faces, hello: str) -> None:

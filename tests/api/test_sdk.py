@@ -1,5 +1,8 @@
 """Verda's own Python SDK, unmodified, against this server; the test plays the worker."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from requests import HTTPError
 from verda import VerdaClient
@@ -22,10 +25,12 @@ from verda.job_deployments import (
     JobScalingOptions,
 )
 
+from app.domain.errors import NotFound
 from tests.api.faces import Faces
 from tests.api.server import CLIENT_ID, CLIENT_SECRET
 from tests.api.worker import PlayedWorker
 
+JSON = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
 SCALING = JobScalingOptions(max_replica_count=1, queue_message_ttl_seconds=300, deadline_seconds=60)
 
 
@@ -125,8 +130,7 @@ def test_a_job_from_submit_to_result(inference: InferenceClient, worker: PlayedW
     assert (head.method, head.target) == ("POST", "/generate?x=1")
     assert body == b'{"hello": "world"}'
     assert ("Content-Type", "application/json") in head.headers
-    response = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
-    worker.respond("hello", execution.id, response, b'{"answer": 42}')
+    worker.respond("hello", execution.id, JSON, b'{"answer": 42}')
     assert execution.status_json()["Status"] == execution.status() == "Completed"
     assert execution.result() == {"answer": 42}
 
@@ -137,14 +141,83 @@ def test_a_result_that_is_not_json(inference: InferenceClient, worker: PlayedWor
     assert execution.result() == {"result": "plain"}
 
 
-def test_a_job_whose_result_nobody_wants(inference: InferenceClient) -> None:
-    assert inference.run({}, no_response=True) is None
+def test_a_job_whose_result_nobody_wants(inference: InferenceClient, worker: PlayedWorker) -> None:
+    chosen = {"X-Inference-Id": "one"}
+    assert inference.run({"x": 1}, no_response=True, headers=chosen) is None
+    head, body = worker.request("hello", "one")
+    assert (body, head.headers.count(("Prefer", "respond-async"))) == (b'{"x": 1}', 1)
+
+
+@pytest.mark.parametrize("prefer", ["wait=60", "respond-async-container"])
+def test_a_synchronous_run_waits_if_it_says_so(
+    inference: InferenceClient, worker: PlayedWorker, prefer: str
+) -> None:
+    headers = {"Prefer": prefer, "X-Inference-Id": "one"}
+    with ThreadPoolExecutor(1) as pool:
+        response = pool.submit(inference.run_sync, {"x": 1}, path="/generate", headers=headers)
+        until_accepted(worker, "one")
+        assert worker.request("hello", "one")[1] == b'{"x": 1}'
+        worker.respond("hello", "one", JSON, b'{"answer": 42}')
+        got = response.result()
+    assert (got.status_code, got.output()) == (200, {"answer": 42})
+    assert got.headers["X-Job-State"] == "succeeded"
+
+
+def test_a_synchronous_run_may_take_its_answer_piece_by_piece(
+    inference: InferenceClient, worker: PlayedWorker
+) -> None:
+    execution = inference.run({}, headers={"X-Inference-Id": "one"})
+    worker.respond("hello", execution.id, body=b"first\nsecond\n")
+    headers = {"Prefer": "wait=60", "X-Inference-Id": "one"}
+    got = inference.run_sync({}, headers=headers, stream=True)
+    assert list(got.stream()) == [b"first", b"second"]
+
+
+def test_a_synchronous_run_that_does_not_say_so_gets_the_id(inference: InferenceClient) -> None:
+    got = inference.run_sync({"x": 1})
+    assert got.status_code == 202
+    assert got.output()["Id"] == got.headers["X-Inference-Id"]
+
+
+def test_every_method_of_the_client_makes_a_job(
+    inference: InferenceClient, worker: PlayedWorker
+) -> None:
+    sent = [
+        inference.get("/a", params={"x": "y z"}),
+        inference.post("b", json={"x": None}),
+        inference.post("b/", data={"x": "y"}, headers={"Content-Type": "text/plain"}),
+        inference.put("c", data="text"),
+        inference.patch("d", json={}),
+        inference.delete("e"),
+    ]
+    got = [worker.request("hello", answer.json()["Id"]) for answer in sent]
+    assert [(head.method, head.target, body) for head, body in got] == [
+        ("GET", "/a?x=y+z", b""),
+        ("POST", "/b", b'{"x": null}'),
+        ("POST", "/b/", b"x=y"),
+        ("PUT", "/c", b"text"),
+        ("PATCH", "/d", b"{}"),
+        ("DELETE", "/e", b""),
+    ]
+
+
+def until_accepted(worker: PlayedWorker, job_id: str) -> None:
+    give_up = time.monotonic() + 20
+    while True:
+        try:
+            worker.job("hello", job_id)
+            return
+        except NotFound:
+            assert time.monotonic() < give_up, "nothing was accepted"
+            time.sleep(0.01)  # its client gets no answer yet
 
 
 def test_its_health_check_and_its_errors(inference: InferenceClient, api: Faces) -> None:
     assert inference.health().json() == {"status": "ok"}
     with pytest.raises(InferenceClientError, match="401"):
         InferenceClient("wrong", inference.endpoint_base_url).run({})
+    with pytest.raises(InferenceClientError, match="405"):
+        inference.options("/x")
     with pytest.raises(InferenceClientError, match="405") as refused:
         inference.head("/x")
     assert isinstance(refused.value.__cause__, HTTPError)

@@ -63,6 +63,9 @@ def test_the_unmodified_sdk_drives_the_whole_way(house: House) -> None:
     execution = inference.run({"question": "?"}, path="ask")
     until(lambda: execution.status_json()["Status"] == "Completed")
     assert execution.output() == {"answer": 42}
+    for prefer in ("wait=60", "respond-async-container"):
+        answer = inference.run_sync({"question": "?"}, headers={"Prefer": prefer})
+        assert (answer.output(), answer.headers["X-Exit-Code"]) == ({"answer": 42}, "0")
     client.job_deployments.delete("by-sdk")
     assert "by-sdk" not in [summary.name for summary in client.job_deployments.get()]
 

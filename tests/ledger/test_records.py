@@ -107,3 +107,19 @@ def test_hints_come_in_groups() -> None:
     assert records.admitted("u", [b"a", b"cpu", b"dep"]) == [hint]
     with pytest.raises(ValueError, match="shorter"):
         records.hints([b"u", b"a", b"cpu"])
+
+
+def test_of_many_jobs_it_is_told_which_are_over(scene: Scene) -> None:
+    for name in ("ended", "cancelled", "running", "queued"):
+        scene.submit(name)
+        if name == "ended":
+            scene.end(scene.started(name))
+        elif name == "cancelled":
+            scene.cancel(name)
+        elif name == "running":
+            scene.run(scene.started(name))
+    asked = ["running", "ended", "unknown", "cancelled", "queued"]
+    jobs = [(scene.uid, name) for name in asked]
+    assert scene.ledger.jobs.over(jobs) == [False, True, True, True, False]
+    assert scene.ledger.jobs.over([("elsewhere", "running")]) == [True]
+    assert scene.ledger.jobs.over([]) == []

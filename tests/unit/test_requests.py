@@ -70,7 +70,8 @@ def test_targets(uri: str, name: str, target: str) -> None:
 )
 def test_preferences(values: list[str], no_response: bool, for_app: tuple[str, ...]) -> None:
     headers = [("pReFeR", value) for value in values] + [("Prefer-Not", "respond-async-proxy")]
-    assert Preferences.of(headers) == Preferences(no_response, for_app)
+    read = Preferences.of(headers)
+    assert (read.no_response, read.for_app) == (no_response, for_app)
 
 
 @given(st.lists(st.text(st.sampled_from('a,"\\;= '), max_size=200), max_size=3))
