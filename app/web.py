@@ -7,10 +7,13 @@ from flask import Flask
 from app import metrics
 from app import settings as app_settings
 from app.api import (
+    container_types,
     data_plane,
     deployments,
     errors,
     holding,
+    inference_keys,
+    job_lists,
     jobs,
     probes,
     resources,
@@ -27,6 +30,11 @@ from app.ledger.memory import Memory
 from app.settings import Settings, SettingsError
 from app.traffic import TRAFFIC, counted
 
+# Whoever looks at a request before it is routed comes first, in this order: holding, data_plane.
+MODULES = (
+    *(holding, data_plane, results, probes, metrics, tokens, deployments, job_lists, jobs),
+    *(resources, container_types, inference_keys),
+)
 REDIS_SECONDS = 0.7  # a call waits that long for Redis; then it is 503, in under a second
 
 
@@ -42,18 +50,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.merge_slashes = False
     views.install(app, _services(settings))
     errors.install(app)
-    # Whoever looks at a request before it is routed, in this order: holding, data_plane.
-    for module in (
-        holding,
-        data_plane,
-        results,
-        probes,
-        metrics,
-        tokens,
-        deployments,
-        jobs,
-        resources,
-    ):
+    for module in MODULES:
         app.register_blueprint(module.blueprint)
     app.wsgi_app = counted(app.wsgi_app, TRAFFIC)  # type: ignore[assignment,method-assign]
     return app

@@ -1,19 +1,23 @@
 """/v1/job-deployments: what may be run, and how much of it."""
 
 import time
+from collections.abc import Iterable
 from contextlib import suppress
+from typing import Any
 
 import redis
 from flask import Blueprint, Response, jsonify
 
 from app.api import schemas
 from app.api.bodies import json_object, timeout_ms
-from app.api.services import client, services
-from app.ledger.deployments import DeploymentRecord
+from app.api.services import client, compute, services
+from app.domain.errors import Conflict
+from app.ledger.deployments import DeploymentRecord, Overtaken
 
 blueprint = Blueprint("deployments", __name__, url_prefix="/v1/job-deployments")
 DELETE_TIMEOUT_MS = 60_000
 POLL_SECONDS = 0.1
+CHANGE_TRIES = 10  # others may change it between our look and our change
 
 
 @blueprint.before_request
@@ -32,9 +36,8 @@ def index() -> Response:
 def create() -> tuple[Response, int]:
     """A new deployment; all of it comes back."""
     here = services()
-    body = json_object("a deployment")
-    known = here.compute.keys() | here.ledger.nodes.compute().keys()
-    record = here.ledger.deployments.create(schemas.read_deployment(body, known), client())
+    spec = schemas.read_deployment(json_object("a deployment"), compute())
+    record = here.ledger.deployments.create(spec, client())
     _prepull(record)
     return jsonify(schemas.deployment_out(record, here.settings.public_url)), 201
 
@@ -45,6 +48,20 @@ def show(name: str) -> Response:
     here = services()
     record = here.ledger.deployments.get(name)
     return jsonify(schemas.deployment_out(record, here.settings.public_url))
+
+
+@blueprint.patch("/<name>")
+def change(name: str) -> Response:
+    """Changes what is sent, and keeps the rest; all of it comes back.
+
+    Jobs that have started keep what they started with.
+    """
+    body, known = json_object("what is to change"), compute()
+    for _ in range(CHANGE_TRIES):
+        with suppress(Overtaken):
+            record = _change(name, body, known)
+            return jsonify(schemas.deployment_out(record, services().settings.public_url))
+    raise Conflict(f"deployment {name!r} is being changed by others all the time; try again")
 
 
 @blueprint.get("/<name>/scaling")
@@ -107,6 +124,17 @@ def _prepull(record: DeploymentRecord) -> None:
     with suppress(redis.RedisError):  # the deployment is made: its first job pulls
         nodes = here.ledger.nodes.offering(record.spec.compute.name)
         here.prepull(record.name, record.uid, record.version, nodes)
+
+
+def _change(name: str, body: dict[str, Any], known: Iterable[str]) -> DeploymentRecord:
+    here = services()
+    base = here.ledger.deployments.get(name)
+    spec = schemas.read_change(base.spec, body, known)
+    record, hints = here.ledger.deployments.change(base, spec)
+    here.publish(hints)
+    if spec.containers[0].image != base.spec.containers[0].image:
+        _prepull(record)
+    return record
 
 
 def _shrink(uid: str, give_up: float) -> bool:

@@ -1,18 +1,21 @@
 """The wire form of deployments: what is read, what is answered, and how errors name their field."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from app.domain.deployment import Container, Deployment, Names
+from app.domain import change
+from app.domain.deployment import Container, Deployment
 from app.domain.errors import InvalidRequest
-from app.domain.job import EarlierAttempt, JobView, State, TimelineEntry
+from app.domain.job import EarlierAttempt, Job, JobSummary, JobView, State, TimelineEntry
+from app.domain.members import Names
 from app.ledger.deployments import DeploymentRecord
 
+_Model = TypeVar("_Model", bound=BaseModel)
 _LONGEST_SHOWN = 80
 _MOST_SHOWN = 100  # complaints; a body of 1 MiB has room for 100,000
 # What is allowed, by pydantic's word for what is wrong; its own sentence where none is here.
@@ -49,14 +52,37 @@ def read_deployment(body: Any, compute: Iterable[str]) -> Deployment:
 
     Raises InvalidRequest that names every bad field: its path, what it was, what is allowed.
     """
+    return read(Deployment, body, Names(compute=frozenset(compute)))
+
+
+def read_change(there: Deployment, body: dict[str, Any], compute: Iterable[str]) -> Deployment:
+    """A deployment after the change that a request's JSON asks for.
+
+    Raises InvalidRequest as `read_deployment` does. What it refers to already it may keep.
+    """
+    names = Names(compute=frozenset(compute)) | change.names_in(there)
+    return read(Deployment, change.merged(there, body), names, _renamed(there.name, body))
+
+
+def read(
+    model: type[_Model], body: Any, names: Names | None = None, wrong: Iterable[str] = ()
+) -> _Model:
+    """A model from a request's JSON.
+
+    Raises InvalidRequest that names every bad field: its path, what it was, what is allowed.
+    `wrong` are sentences about what the model does not look at.
+    """
+    sentences = list(wrong)
     try:
-        return Deployment.model_validate(body, context=Names(compute=frozenset(compute)))
+        found = model.model_validate(body, context=names)
     except ValidationError as error:
-        found = error.errors(include_url=False)
-    sentences = [_sentence(e) for e in found[:_MOST_SHOWN]]
-    if len(found) > _MOST_SHOWN:
-        sentences.append(f"and {len(found) - _MOST_SHOWN} more")
-    raise InvalidRequest("; ".join(sentences))
+        errors = error.errors(include_url=False)
+        sentences += [_sentence(e) for e in errors[:_MOST_SHOWN]]
+        if len(errors) > _MOST_SHOWN:
+            sentences.append(f"and {len(errors) - _MOST_SHOWN} more")
+    if sentences:
+        raise InvalidRequest("; ".join(sentences))
+    return found
 
 
 def deployment_out(record: DeploymentRecord, public_url: str) -> dict[str, Any]:
@@ -88,7 +114,15 @@ def summary_out(record: DeploymentRecord) -> dict[str, Any]:
 
 def status_out(view: JobView) -> dict[str, Any]:
     """A job as its status says it: the contract's words first, then ours."""
-    job = view.job
+    return job_out(view.job) | {
+        "QueuePosition": view.position,
+        "EarlierAttempts": [_attempt_out(attempt) for attempt in view.earlier],
+        "Timeline": [_entry_out(entry) for entry in view.timeline],
+    }
+
+
+def job_out(job: Job | JobSummary) -> dict[str, Any]:
+    """What every answer about a job says of it."""
     failed = job.state.final and job.state is not State.SUCCEEDED
     return {
         "Id": job.id,
@@ -98,7 +132,6 @@ def status_out(view: JobView) -> dict[str, Any]:
         "Reason": job.reason,
         "ExitCode": job.exit_code,
         "OOMKilled": job.oom_killed,
-        "QueuePosition": view.position,
         "Attempt": job.attempt,
         "Replica": job.replica,
         "Node": job.node,
@@ -108,8 +141,6 @@ def status_out(view: JobView) -> dict[str, Any]:
         "DeadlineAt": rfc3339(job.deadline_at),
         "ResponseStatus": job.response_status,
         "ResultExpiresAt": rfc3339(job.result_expires_at),
-        "EarlierAttempts": [_attempt_out(attempt) for attempt in view.earlier],
-        "Timeline": [_entry_out(entry) for entry in view.timeline],
     }
 
 
@@ -139,8 +170,26 @@ def _container_out(
 ) -> dict[str, Any]:
     members: dict[str, Any] = container.model_dump(mode="json")
     members["healthcheck"]["port"] = container.healthcheck.port or container.exposed_port
-    image = {"image": container.image, "last_updated_at": rfc3339(record.created_at)}
-    return {"name": f"{deployment}-0"} | members | {"image": image}
+    updated_at = record.image_updated_at or record.created_at
+    image = {"image": container.image, "last_updated_at": rfc3339(updated_at)}
+    return {"name": _container_name(deployment)} | members | {"image": image}
+
+
+def _container_name(deployment: str) -> str:
+    return f"{deployment}-0"
+
+
+def _renamed(name: str, body: dict[str, Any]) -> Iterator[str]:
+    """Complaints about names that a change may repeat, and may not change."""
+    containers = body.get("containers")
+    first = containers[0] if isinstance(containers, list) and len(containers) == 1 else None
+    given = first.get("name") if isinstance(first, dict) else None
+    for path, value, only in (
+        ("name", body.get("name"), name),
+        ("containers[0].name", given, _container_name(name)),
+    ):
+        if value is not None and value != only:
+            yield f'{path}: {_shown(value)} is not allowed: can\'t be changed, it is "{only}"'
 
 
 def _sentence(error: ErrorDetails) -> str:

@@ -49,7 +49,7 @@ class Services:
     tokens: Tokens
     waiting: Waiting
     endings: Endings
-    compute: dict[str, ComputeResource]  # of the operator's file; workers tell of more
+    compute: dict[str, ComputeResource]  # of the operator's file; workers tell of more: `compute`
 
 
 def install(app: Flask, services: Services) -> None:
@@ -66,6 +66,12 @@ def services() -> Services:
 def client() -> str:
     """The client of the control plane that is asking. Raises Unauthorized."""
     return services().tokens.read(bearer(request.headers.get("Authorization")), "access")
+
+
+def compute() -> dict[str, ComputeResource]:
+    """What a deployment may ask for: the compute resources of the file and of live workers."""
+    here = services()
+    return here.ledger.nodes.compute() | here.compute
 
 
 def access(name: str) -> DeploymentRecord | None:

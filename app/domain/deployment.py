@@ -4,23 +4,14 @@ Rules and defaults are the contract's. Unknown members are ignored, and null mea
 clients send back what they have read.
 """
 
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from app.domain import image
+from app.domain.members import Flag, Member, Port, Text, Whole, known
 from app.domain.retries import RetryPolicy
+from app.domain.volumes import VolumeMount
 
 LONGEST_SECONDS = 315_360_000  # ten years: no wait is longer
 COMMAND_BYTES = 128 * 1024  # entrypoint and command together
@@ -30,69 +21,7 @@ RESERVED_NAMES = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Names:
-    """The names that a deployment may refer to. Given as the context of a validation.
-
-    At rest a deployment keeps its names, whatever has become of what they stand for.
-    """
-
-    compute: frozenset[str] = frozenset()
-    secrets: frozenset[str] = frozenset()
-    file_secrets: frozenset[str] = frozenset()
-    volumes: frozenset[str] = frozenset()
-    credentials: frozenset[str] = frozenset()
-
-
-def _known(info: ValidationInfo, kind: str, name: str, word: str) -> str:
-    """The name, if there is such a thing or it is not asked. Raises ValueError."""
-    if not isinstance(info.context, Names):
-        return name
-    known: frozenset[str] = getattr(info.context, kind)
-    if name not in known:
-        there = f"must be one of {', '.join(sorted(known))}" if known else f"there is no {word} yet"
-        raise ValueError(there)
-    return name
-
-
-def _storable(value: str) -> str:
-    """Half of a surrogate pair has no bytes."""
-    value.encode()
-    return value
-
-
-def _without_detours(value: str) -> str:
-    """The engine would resolve them, and mount something else than what was checked."""
-    if {".", ".."} & set(value.split("/")) or "//" in value:
-        raise ValueError('must be a path without "//" and without "." and ".." between its slashes')
-    return value
-
-
-Whole = Annotated[int, Field(strict=True)]
-Flag = Annotated[bool, Field(strict=True)]
-Text = Annotated[str, Field(strict=True), AfterValidator(_storable)]
-Port = Annotated[Whole, Field(ge=1, le=65535)]
-AbsolutePath = Annotated[
-    Text,
-    Field(pattern=r"^/[^\x00-\x1f\x7f:]*$", max_length=1024),
-    AfterValidator(_without_detours),
-]
-
-
-class Member(BaseModel):
-    """A part of a deployment, on its way in and at rest."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_not_given(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: member for name, member in value.items() if member is not None}
-        return value
-
-
-def _image_reference(value: Any) -> Any:
+def image_reference(value: Any) -> Any:
     """Clients send an image as a string, or as the object that they have read."""
     return value.get("image") if isinstance(value, dict) else value
 
@@ -132,76 +61,15 @@ class EnvironmentVariable(Member):
 
     @field_validator("value_or_reference_to_secret")
     @classmethod
-    def _secret_is_known(cls, value: str, info: ValidationInfo) -> str:
+    def _secret_isknown(cls, value: str, info: ValidationInfo) -> str:
         is_secret = info.data.get("type") == "secret"
-        return _known(info, "secrets", value, "secret") if is_secret else value
-
-
-class ScratchMount(Member):
-    """An empty directory of one job alone."""
-
-    type: Literal["scratch"]
-    mount_path: AbsolutePath
-
-
-class MemoryMount(Member):
-    """Shared memory."""
-
-    type: Literal["memory"]
-    size_in_mb: Whole = 64
-    mount_path: Literal["/dev/shm"] = "/dev/shm"
-
-    @field_validator("size_in_mb")
-    @classmethod
-    def _is_a_power_of_two(cls, value: int) -> int:
-        if value not in (allowed := [2**n for n in range(6, 16)]):
-            raise ValueError(f"must be one of {', '.join(map(str, allowed))}")
-        return value
-
-
-class SecretMount(Member):
-    """The files of a file-secret."""
-
-    type: Literal["secret"]
-    mount_path: AbsolutePath
-    secret_name: Annotated[Text, Field(min_length=1)]
-    file_names: tuple[Text, ...] = ()  # none named: all
-
-    @field_validator("secret_name")
-    @classmethod
-    def _secret_is_known(cls, value: str, info: ValidationInfo) -> str:
-        return _known(info, "file_secrets", value, "file-secret")
-
-
-class SharedMount(Member):
-    """A directory that the operator has named."""
-
-    type: Literal["shared"]
-    mount_path: AbsolutePath
-    volume_id: Annotated[Text, Field(min_length=1)]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _also_in_camel_case(cls, value: Any) -> Any:
-        if isinstance(value, dict) and "volumeId" in value:
-            return {"volume_id": value["volumeId"]} | value
-        return value
-
-    @field_validator("volume_id")
-    @classmethod
-    def _volume_is_known(cls, value: str, info: ValidationInfo) -> str:
-        return _known(info, "volumes", value, "shared volume")
-
-
-VolumeMount = Annotated[
-    ScratchMount | MemoryMount | SecretMount | SharedMount, Discriminator("type")
-]
+        return known(info, "secrets", value, "secret") if is_secret else value
 
 
 class Container(Member):
     """What a replica runs."""
 
-    image: Annotated[Text, BeforeValidator(_image_reference)]
+    image: Annotated[Text, BeforeValidator(image_reference)]
     exposed_port: Port
     should_use_cached_image: Flag = True
     healthcheck: Healthcheck = Healthcheck()
@@ -240,8 +108,8 @@ class Compute(Member):
 
     @field_validator("name")
     @classmethod
-    def _is_known(cls, value: str, info: ValidationInfo) -> str:
-        return _known(info, "compute", value, "compute resource")
+    def _isknown(cls, value: str, info: ValidationInfo) -> str:
+        return known(info, "compute", value, "compute resource")
 
 
 class RegistryCredentials(Member):
@@ -251,8 +119,8 @@ class RegistryCredentials(Member):
 
     @field_validator("name")
     @classmethod
-    def _are_known(cls, value: str, info: ValidationInfo) -> str:
-        return _known(info, "credentials", value, "registry credential")
+    def _areknown(cls, value: str, info: ValidationInfo) -> str:
+        return known(info, "credentials", value, "registry credential")
 
 
 class RegistrySettings(Member):

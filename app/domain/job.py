@@ -148,6 +148,43 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class JobSummary:
+    """What a list shows of a job; its members are those of `Job`."""
+
+    id: str
+    deployment: str
+    state: State
+    attempt: int
+    method: str
+    payload_size: int
+    compute: str
+    version: int
+    created_at: datetime
+    expires_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    deadline_at: datetime | None = None
+    result_expires_at: datetime | None = None
+    node: str | None = None
+    replica: str | None = None
+    reason: Reason | None = None
+    detail: str | None = None
+    exit_code: int | None = None
+    oom_killed: bool = False
+    response_status: int | None = None
+    response_size: int | None = None
+    log_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """Some of a deployment's jobs, the newest first."""
+
+    jobs: list[JobSummary]
+    place: str | None  # the next page begins behind it; None: this is the last
+
+
+@dataclass(frozen=True, slots=True)
 class EarlierAttempt:
     """An attempt that was followed by another one, and what it came to."""
 

@@ -2,15 +2,14 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from app.domain.job import RETRIABLE, Reason
+from app.domain.members import Member
 
 
-class RetryPolicy(BaseModel):
+class RetryPolicy(Member):
     """After which ends of an attempt another one is made, also where its request was sent."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     max_attempts: Annotated[int, Field(strict=True, ge=1, le=100)]  # the first included
     on: tuple[Reason, ...]

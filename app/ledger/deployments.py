@@ -17,6 +17,7 @@ from app.ledger.verbs import Verbs
 
 DeploymentState = Literal["running", "paused", "terminating"]
 SHRINK_LIMIT = 500  # jobs per step of a deletion
+VERSIONS_LIMIT = 1000  # earlier ones of a spec that jobs hold a slot with
 LARGEST_BYTES = 64 * 1024  # of a spec that is remembered
 
 
@@ -31,6 +32,11 @@ class DeploymentRecord:
     spec: Deployment
     created_at: datetime
     created_by: str
+    image_updated_at: datetime | None = None  # None: it is the one that it was made with
+
+
+class Overtaken(Exception):
+    """Somebody else has changed the deployment meanwhile: nothing was done."""
 
 
 class Deployments:
@@ -60,6 +66,24 @@ class Deployments:
         return DeploymentRecord(
             uid, spec.name, "running", 1, spec, records.instant(created), created_by
         )
+
+    def change(
+        self, base: DeploymentRecord, spec: Deployment
+    ) -> tuple[DeploymentRecord, Sequence[Hint]]:
+        """Gives a deployment its next spec, made from the record `base`.
+
+        Returns the record, and the hints of the jobs that got a slot. Claimed jobs keep their
+        spec, all others get the new one. A spec that is the same is no change. Raises Overtaken
+        if `base` is no longer true, NotFound, Conflict.
+        """
+        if spec == base.spec and base.state != "terminating":
+            return base, []
+        verdict, *rest = self._verbs("change_deployment", *_change_args(base, spec))
+        if verdict == b"outdated":
+            raise Overtaken
+        if verdict != b"done":
+            raise _refusal(verdict, base.name)
+        return record(rest[1]), records.admitted(base.uid, rest[0])
 
     def get(self, name: str) -> DeploymentRecord:
         """The deployment of that name. Raises NotFound."""
@@ -96,10 +120,8 @@ class Deployments:
 
     def _set_paused(self, uid: str, state: DeploymentState) -> Sequence[Hint]:
         verdict, flat = self._verbs("set_paused", uid, state)
-        if verdict == b"missing":
-            raise NotFound("the deployment is gone")
-        if verdict == b"terminating":
-            raise Conflict("the deployment is being deleted")
+        if verdict != b"done":
+            raise _refusal(verdict)
         return records.admitted(uid, flat)
 
     def shrink(self, uid: str) -> Literal["gone", "more", "busy"]:
@@ -114,6 +136,7 @@ def record(raw: Sequence[Any]) -> DeploymentRecord:
     """A deployment from what its script returns: its hash as a flat list, its spec."""
     values = {records.text(name): records.text(v) for name, v in records.pairs(raw[0]).items()}
     state: Any = values["state"]
+    updated = values.get("image_updated_at")
     return DeploymentRecord(
         uid=values["uid"],
         name=values["name"],
@@ -122,6 +145,7 @@ def record(raw: Sequence[Any]) -> DeploymentRecord:
         spec=_spec(raw[1]),
         created_at=records.instant(values["created_at"]),
         created_by=values["created_by"],
+        image_updated_at=records.instant(updated) if updated else None,
     )
 
 
@@ -135,6 +159,39 @@ def _parsed(raw: bytes) -> Deployment:
 
 # Reading one takes longer than all else that a submit does here; and it can't be changed.
 _remembered = lru_cache(maxsize=256)(_parsed)
+
+
+def _change_args(base: DeploymentRecord, spec: Deployment) -> tuple[str | int, ...]:
+    new_image = spec.containers[0].image != base.spec.containers[0].image
+    call_back = _for_one_job(spec) != _for_one_job(base.spec)
+    return (
+        base.uid,
+        base.version,
+        spec.model_dump_json(),
+        spec.compute.name,
+        spec.compute.size,
+        spec.scaling.max_replica_count,
+        int(new_image),
+        int(call_back),
+        VERSIONS_LIMIT,
+        secrets.token_hex(8),
+    )
+
+
+def _for_one_job(spec: Deployment) -> dict[str, Any]:
+    """What of a spec a job is run with."""
+    return spec.model_dump(exclude={"scaling": {"max_replica_count", "queue_message_ttl_seconds"}})
+
+
+def _refusal(verdict: bytes, name: str = "") -> Exception:
+    which = f"deployment {name!r}" if name else "the deployment"
+    if verdict == b"terminating":
+        return Conflict(f"{which} is being deleted")
+    if verdict == b"many":
+        return Conflict(
+            f"jobs run with {VERSIONS_LIMIT} earlier versions of {which}: wait for some to end"
+        )
+    return NotFound(f"{which} is gone")
 
 
 def _found(raw: Sequence[Any] | None, name: str) -> DeploymentRecord:

@@ -5,14 +5,19 @@ import hmac
 import json
 import secrets
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import redis
 
-from app.ledger import keys
+from app.domain.errors import Conflict, NotFound
+from app.ledger import keys, records
 from app.ledger.deployments import DeploymentRecord, record
 from app.ledger.guesses import Guess, Guesses
 from app.ledger.verbs import Verbs
+
+LIMIT = 1000
+_NEVER = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +26,15 @@ class Access:
 
     key_name: str | None
     deployment: DeploymentRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """What is known of a key: all but its secret."""
+
+    id: str  # its first part
+    name: str
+    created_at: datetime | None  # None: made before that was noted
 
 
 class InferenceKeys:
@@ -32,11 +46,32 @@ class InferenceKeys:
         self._guesses = Guesses()
 
     def create(self, name: str) -> tuple[str, str]:
-        """Makes a key; returns its id and the key itself, which can't be read again."""
+        """Makes a key; returns its id and the key itself, which can't be read again.
+
+        Names are for people: several keys may have the same. Raises Conflict if there are too many.
+        """
         key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-        entry = json.dumps({"name": name, "sha256": _sha256(secret)})
-        self._client.hset(keys.inference_keys(), key_id, entry)
+        entry = self._verbs("create_key", key_id, name, _sha256(secret), LIMIT)
+        if entry is None:
+            raise Conflict(f"there are {LIMIT} inference keys: revoke those that nobody needs")
         return key_id, f"{key_id}.{secret}"
+
+    def get(self, key_id: str) -> KeyRecord:
+        """What is known of a key. Raises NotFound."""
+        entry: Any = self._client.hget(keys.inference_keys(), key_id)
+        if entry is None:
+            raise NotFound(f"no inference key {key_id[:200]!r}")
+        return _record(key_id, entry)
+
+    def list(self) -> list[KeyRecord]:
+        """All keys, oldest first."""
+        raw: Any = self._client.hgetall(keys.inference_keys())
+        found = [_record(records.text(key_id), entry) for key_id, entry in raw.items()]
+        return sorted(found, key=lambda key: (key.created_at or _NEVER, key.id))
+
+    def revoke(self, key_id: str) -> None:
+        """Makes a key no key, at once. Raises NotFound."""
+        self._verbs("revoke_key", self.get(key_id).id)
 
     def verify(self, presented: str) -> str | None:
         """The name of a presented key, None if there is no such key."""
@@ -66,6 +101,12 @@ class InferenceKeys:
         if entry is None or deployment is None or _owner(presented, entry) is None:
             return None
         return Guess(key_id, entry, deployment)
+
+
+def _record(key_id: str, entry: bytes) -> KeyRecord:
+    known: dict[str, str] = json.loads(entry)
+    at = known.get("created_at")
+    return KeyRecord(key_id, known["name"], records.instant(at) if at else None)
 
 
 def _key_id(presented: str) -> bytes:

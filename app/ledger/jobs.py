@@ -3,19 +3,21 @@
 Verbs that free a slot return the hints of the jobs that got it; the caller publishes them.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import redis
 
 from app.domain.errors import Conflict, NotFound, RateLimited, ServiceUnavailable
-from app.domain.job import Hint, Job, JobView, Reason, State
+from app.domain.job import Hint, Job, JobPage, JobSummary, JobView, Reason, State
 from app.ledger import keys, records
 from app.ledger.deployments import DeploymentRecord
 from app.ledger.guesses import Guess, Outdated
 from app.ledger.payloads import Upload
 from app.ledger.verbs import Verbs
+
+PAGE_STEP = 200  # jobs that one script reads: a longer one would hold up all other clients
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,28 @@ class Jobs:
         """Of jobs by uid and id: whether each is over, or gone. One round trip."""
         states = self._verbs("states", *(part for job in jobs for part in job))
         return [state is None or State(records.text(state)).final for state in states]
+
+    def page(
+        self, uid: str, limit: int, place: str | None = None, states: Iterable[State] = ()
+    ) -> JobPage:
+        """The newest jobs of a deployment behind a place, all or those in some states.
+
+        A place is what the page before says; it stays good whatever comes and goes. A round trip
+        for each PAGE_STEP of them.
+        """
+        wanted, found = list(dict.fromkeys(states)), list[JobSummary]()
+        while True:
+            step = self._step(uid, min(limit - len(found), PAGE_STEP), place, wanted)
+            found, place = found + step.jobs, step.place
+            if place is None or len(found) == limit:
+                return JobPage(found, place)
+
+    def _step(self, uid: str, limit: int, place: str | None, wanted: Sequence[State]) -> JobPage:
+        names = (field.name for field in fields(JobSummary))
+        args: tuple[str | int, ...] = (limit, place or "", len(wanted), *wanted, *names)
+        next_place, *raw = self._verbs("list_jobs", uid, *args)
+        jobs = [records.summary(records.pairs(flat)) for flat in raw]
+        return JobPage(jobs, records.text(next_place) or None)
 
     def cancel(self, uid: str, job_id: str, reason: Reason, detail: str) -> list[Hint]:
         """Cancels a job that has no container, flags one that may have; NotFound if unknown."""

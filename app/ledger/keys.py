@@ -13,10 +13,12 @@ _TEMPLATES: Final = {
     "deployments": "deployments",  # hash: name → uid
     "deployment": "deployment:%s",  # hash of one deployment, by uid
     "specs": "deployment:%s:specs",  # hash: version → spec (JSON)
+    "older": "deployment:%s:older",  # hash: earlier version → how many jobs hold a slot with it
     "queue": "deployment:%s:queue",  # zset of waiting job ids by the order of acceptance
     "slots": "deployment:%s:slots",  # set of job ids that hold a slot
     "strays": "deployment:%s:strays",  # set of id#attempt: see lib/25-stray.lua
     "jobs": "deployment:%s:jobs",  # zset of all its job ids by the order of acceptance
+    "in_state": "deployment:%s:state:%s",  # those in one state, but for the queued ones
     # jobs
     "job": "job:%s:%s",  # hash of one job, by uid and id
     "timeline": "job:%s:%s:timeline",  # list of {event, at, detail} (JSON)

@@ -200,6 +200,7 @@ def announced(said: Mapping[bytes, bytes]) -> dict[str, Any]:
     found: dict[str, Any] = {"compute": {}}
     for info in infos:
         found |= info | {"compute": found["compute"] | info.get("compute", {})}
+    found["live_restore"] = all(info.get("live_restore", True) for info in infos)
     problems, notes = _all(infos, "problems"), _all(infos, "notes")
     if problems and not all(info.get("problems") for info in infos):
         notes += [f"not all of its workers take jobs: {problem}" for problem in problems]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from app.domain.job import EarlierAttempt, Hint, Job, Reason, State, TimelineEntry
+from app.domain.job import EarlierAttempt, Hint, Job, JobSummary, Reason, State, TimelineEntry
 
 _INSTANTS = (
     "created_at",
@@ -69,20 +69,28 @@ def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
 def job(raw: Mapping[bytes, bytes]) -> Job:
     """A job from its hash."""
     values = {text(name): text(value) for name, value in raw.items()}
+    return Job(
+        prefer=values.get("prefer") or None,
+        cancel=Reason(values["cancel"]) if "cancel" in values else None,
+        abandoned=Reason(values["abandoned"]) if "abandoned" in values else None,
+        log_cut=values.get("log_cut") == "1",
+        gpus=tuple(filter(None, values.get("gpus", "").split(","))),
+        **_members(values),
+    )
+
+
+def summary(raw: Mapping[bytes, bytes]) -> JobSummary:
+    """What a list shows of a job, from those fields of its hash."""
+    return JobSummary(**_members({text(name): text(value) for name, value in raw.items()}))
+
+
+def _members(values: Mapping[str, str]) -> dict[str, Any]:
     members: dict[str, Any] = {name: values[name] for name in _TEXTS if name in values}
     members |= {name: int(values[name]) for name in _NUMBERS if name in values}
     members |= {name: instant(values[name]) for name in _INSTANTS if name in values}
-    return Job(
-        state=State(values["state"]),
-        prefer=values.get("prefer") or None,
-        reason=Reason(values["reason"]) if "reason" in values else None,
-        cancel=Reason(values["cancel"]) if "cancel" in values else None,
-        abandoned=Reason(values["abandoned"]) if "abandoned" in values else None,
-        oom_killed=values.get("oom_killed") == "1",
-        log_cut=values.get("log_cut") == "1",
-        gpus=tuple(filter(None, values.get("gpus", "").split(","))),
-        **members,
-    )
+    members["reason"] = Reason(values["reason"]) if "reason" in values else None
+    members["oom_killed"] = values.get("oom_killed") == "1"
+    return members | {"state": State(values["state"])}
 
 
 def timeline(raw: Sequence[bytes]) -> list[TimelineEntry]:

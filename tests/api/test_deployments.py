@@ -1,4 +1,4 @@
-"""/v1/job-deployments: create, list, read, scaling, status, delete."""
+"""/v1/job-deployments: create, list, read, scaling, status, delete. Changes: test_changes.py."""
 
 import re
 import time
@@ -173,6 +173,32 @@ def test_scaling_and_status(api: Faces, hello: str, ledger: Ledger) -> None:
     assert api.control("GET", "/job-deployments/hello/status").json == {"status": "terminating"}
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "", 200),
+        ("PATCH", "", 200),
+        ("GET", "/scaling", 200),
+        ("GET", "/status", 200),
+        ("GET", "/jobs", 200),
+        ("GET", "/jobs/one", 200),
+        ("POST", "/jobs/one/cancel", 200),
+        ("POST", "/pause", 201),
+        ("POST", "/resume", 201),
+        ("POST", "/purge-queue", 201),
+        ("DELETE", "", 200),
+    ],
+)
+def test_a_slash_at_the_end_changes_nothing(
+    api: Faces, hello: str, method: str, path: str, status: int
+) -> None:
+    api.submit(hello, X_Inference_Id="one")
+    body = {} if method == "PATCH" else None
+    answer = api.control(method, f"/job-deployments/hello{path}/", body)
+    assert answer.status == status
+    assert (answer.body == b"") == (status == 201)
+
+
 @pytest.mark.parametrize("path", ["", "/scaling", "/status"])
 @pytest.mark.parametrize("name", ["unknown", "%ff", "%00", "a%2Fb", "x" * 500])
 def test_what_is_unknown_is_404(api: Faces, name: str, path: str) -> None:
@@ -186,6 +212,7 @@ def test_what_is_unknown_is_404(api: Faces, name: str, path: str) -> None:
         ("GET", ""),
         ("POST", ""),
         ("GET", "/hello"),
+        ("PATCH", "/hello"),
         ("DELETE", "/hello"),
         ("GET", "/hello/status"),
         ("GET", "/hello/scaling"),

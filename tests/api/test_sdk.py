@@ -1,6 +1,9 @@
 """Verda's own Python SDK, unmodified, against this server; the test plays the worker."""
 
+import dataclasses
+import re
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -67,47 +70,220 @@ def inference(api: Faces, jobs: JobDeploymentsService) -> InferenceClient:
     return InferenceClient(api.key, made.endpoint_base_url)
 
 
-def test_a_deployment_through_its_life(jobs: JobDeploymentsService) -> None:
+# -- all that its service of job deployments can do ---------------------------------------------
+
+
+def test_get_lists_summaries(jobs: JobDeploymentsService) -> None:
+    assert jobs.get() == []
     made = jobs.create(wanted())
-    assert made.name == "hello"
-    assert made.scaling == SCALING
+    (summary,) = jobs.get()
+    assert (summary.name, summary.created_at) == (made.name, made.created_at)
+    assert (summary.compute.name, summary.compute.size) == ("cpu", 1)
+
+
+def test_create_and_get_by_name(jobs: JobDeploymentsService, api: Faces) -> None:
+    made = jobs.create(wanted())
+    assert (made.name, made.scaling, made.compute) == ("hello", SCALING, ComputeResource("cpu", 1))
+    assert made.endpoint_base_url == f"http://127.0.0.1:{api.port}/hello"
     assert made.created_at is not None
     read = jobs.get_by_name("hello")
     assert read == made
-    assert read.containers[0].name == "hello-0"
-    assert read.containers[0].env == [EnvVar("A", "b", EnvVarType.PLAIN)]
-    assert read.containers[0].volume_mounts is not None
-    assert [type(m) for m in read.containers[0].volume_mounts] == [GeneralStorageMount, MemoryMount]
-    (summary,) = jobs.get()
-    assert (summary.name, summary.compute.size) == ("hello", 1)
-    assert jobs.get_status("hello") is JobDeploymentStatus.RUNNING
-    assert jobs.get_scaling_options("hello") == SCALING
-    jobs.delete("hello", timeout=1000.0)
-    assert jobs.get() == []
+    (container,) = read.containers
+    assert (container.name, container.image["image"]) == ("hello-0", "example/hello:1")
+    assert container.healthcheck == wanted().containers[0].healthcheck
+    assert container.env == [EnvVar("A", "b", EnvVarType.PLAIN)]
+    assert container.volume_mounts is not None
+    assert [type(m) for m in container.volume_mounts] == [GeneralStorageMount, MemoryMount]
+    assert read.container_registry_settings.is_private is False
 
 
-def test_what_the_sdk_has_read_it_can_send_back(jobs: JobDeploymentsService) -> None:
+def test_what_it_has_read_it_can_send_back(jobs: JobDeploymentsService) -> None:
     read = jobs.create(wanted())
+    assert jobs.update("hello", read) == read
     read.name = "copy"
     copied = jobs.create(read)
     assert copied.containers[0].healthcheck == read.containers[0].healthcheck
     assert copied.containers[0].image["image"] == "example/hello:1"
 
 
-def test_errors_are_its_own(jobs: JobDeploymentsService, verda: VerdaClient, api: Faces) -> None:
+def test_update_changes_what_is_given(jobs: JobDeploymentsService) -> None:
+    changed = jobs.create(wanted())
+    assert changed.scaling is not None
+    changed.scaling.max_replica_count = 5
+    changed.containers[0].image = "example/hello:2"
+    changed.containers[0].env = []
+    after = jobs.update("hello", changed)
+    assert after == jobs.get_by_name("hello")
+    assert after.scaling == JobScalingOptions(5, 300, 60)
+    assert after.containers[0].image["image"] == "example/hello:2"
+    assert after.containers[0].env == []
+
+
+def test_update_keeps_what_a_new_object_leaves_out(jobs: JobDeploymentsService) -> None:
+    before = jobs.create(wanted())
+    bare = Container(image="example/hello:3", exposed_port=8000)
+    after = jobs.update("hello", JobDeployment("hello", [bare], ComputeResource("cpu", 2)))
+    assert (after.scaling, after.compute.size) == (SCALING, 2)
+    assert after.containers[0].env == before.containers[0].env
+    assert after.containers[0].volume_mounts == before.containers[0].volume_mounts
+
+
+def test_get_status_and_get_scaling_options(jobs: JobDeploymentsService) -> None:
     jobs.create(wanted())
-    with pytest.raises(APIException, match="exists already") as taken:
-        jobs.create(wanted())
-    assert taken.value.code == "conflict"
-    with pytest.raises(APIException) as unknown:
-        jobs.get_by_name("unknown")
-    assert unknown.value.code == "not_found"
-    with pytest.raises(APIException, match=r"compute\.name") as invalid:
-        jobs.create(JobDeployment("x", wanted().containers, ComputeResource("gpu", 1), SCALING))
-    assert invalid.value.code == "invalid_request"
-    with pytest.raises(APIException) as wrong:
-        VerdaClient(CLIENT_ID, "wrong", base_url=f"http://127.0.0.1:{api.port}/v1")
-    assert wrong.value.code == "unauthorized_request"
+    assert jobs.get_status("hello") is JobDeploymentStatus.RUNNING
+    assert jobs.get_scaling_options("hello") == SCALING
+
+
+def test_pause_and_resume(jobs: JobDeploymentsService, inference: InferenceClient) -> None:
+    jobs.pause("hello")
+    assert jobs.get_status("hello") is JobDeploymentStatus.PAUSED
+    execution = inference.run({})
+    assert execution.status_json()["State"] == "queued"
+    jobs.resume("hello")
+    assert jobs.get_status("hello") is JobDeploymentStatus.RUNNING
+    assert execution.status_json()["State"] == "dispatched"
+
+
+def test_purge_queue(
+    jobs: JobDeploymentsService, inference: InferenceClient, worker: PlayedWorker
+) -> None:
+    running, waiting = inference.run({}), inference.run({})
+    worker.run("hello", running.id)
+    jobs.purge_queue("hello")
+    assert running.status_json()["Status"] == "Inference"
+    ended = waiting.status_json()
+    assert (ended["Status"], ended["Reason"]) == ("Completed", "purged")
+
+
+@pytest.mark.parametrize("timeout", [None, 0.0, 1000.0])
+def test_delete(jobs: JobDeploymentsService, timeout: float | None) -> None:
+    jobs.create(wanted())
+    jobs.delete("hello", timeout=timeout)
+    assert jobs.get() == []
+
+
+def test_delete_without_waiting(
+    jobs: JobDeploymentsService, inference: InferenceClient, worker: PlayedWorker
+) -> None:
+    worker.run("hello", inference.run({}).id)
+    jobs.delete("hello", timeout=0)
+    assert jobs.get_status("hello") is JobDeploymentStatus.TERMINATING
+
+
+def test_container_types(verda: VerdaClient) -> None:
+    (cpu,) = verda.container_types.get()
+    assert (cpu.name, cpu.currency, cpu.serverless_price) == ("cpu", "usd", 0)
+    assert cpu.memory["size_in_gigabytes"] == 2
+    assert verda.container_types.get(currency="eur")[0].currency == "eur"
+
+
+# -- what its user is told ----------------------------------------------------------------------
+
+
+def told(code: str, words: str, call: Callable[[], object]) -> None:
+    """The call raises the SDK's own exception with that code, and a message with these words."""
+    with pytest.raises(APIException, match=re.escape(words)) as error:
+        call()
+    assert error.value.code == code
+
+
+def altered(**members: object) -> JobDeployment:
+    """A deployment of which some members are others."""
+    return dataclasses.replace(wanted(), **members)  # type: ignore[arg-type]
+
+
+def with_container(**members: object) -> JobDeployment:
+    """A deployment whose container is another in some members."""
+    container = dataclasses.replace(wanted().containers[0], **members)  # type: ignore[arg-type]
+    return altered(containers=[container])
+
+
+MISTAKES = [
+    (altered(compute=ComputeResource("gpu", 1)), "compute.name: "),
+    (altered(compute=ComputeResource("cpu", 0)), "compute.size: 0 is not allowed: must be at"),
+    (altered(scaling=JobScalingOptions(0, 1, 1)), "scaling.max_replica_count: 0 is not allowed"),
+    (altered(scaling=JobScalingOptions(1, 0, 1)), "scaling.queue_message_ttl_seconds: 0"),
+    (altered(scaling=JobScalingOptions(1, 1, 604_801)), "must be at most 604800"),
+    (altered(containers=[]), "containers: "),
+    (altered(containers=wanted().containers * 2), "exactly one container, not of 2"),
+    (with_container(image="example/hello:latest"), 'a tag other than "latest", or a digest'),
+    (with_container(image="example/hello"), "containers[0].image: "),
+    (with_container(exposed_port=0), "containers[0].exposed_port: 0 is not allowed"),
+    (with_container(healthcheck=HealthcheckSettings(path="up")), "containers[0].healthcheck.path"),
+    (with_container(volume_mounts=[MemoryMount(65)]), "volume_mounts[0].size_in_mb: 65"),
+    (
+        with_container(env=[EnvVar("A", "s", EnvVarType.SECRET)]),
+        "containers[0].env[0].value_or_reference_to_secret",
+    ),
+]
+
+
+@pytest.mark.parametrize(("mistaken", "words"), MISTAKES, ids=lambda value: str(value)[:40])
+def test_a_mistake_in_a_deployment(
+    jobs: JobDeploymentsService, mistaken: JobDeployment, words: str
+) -> None:
+    told("invalid_request", words, lambda: jobs.create(mistaken))
+    assert jobs.get() == []
+    before = jobs.create(wanted())
+    told("invalid_request", words, lambda: jobs.update("hello", mistaken))
+    assert jobs.get_by_name("hello") == before
+
+
+def test_names_that_can_not_be(jobs: JobDeploymentsService) -> None:
+    told("invalid_request", "name: ", lambda: jobs.create(wanted("Hello")))
+    told("invalid_request", "must not be one of", lambda: jobs.create(wanted("status")))
+    told("invalid_request", "scaling is missing", lambda: jobs.create(altered(scaling=None)))
+    jobs.create(wanted())
+    told("conflict", "'hello' exists already", lambda: jobs.create(wanted()))
+    told("invalid_request", "can't be changed", lambda: jobs.update("hello", wanted("other")))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda jobs: jobs.get_by_name("unknown"),
+        lambda jobs: jobs.update("unknown", wanted("unknown")),
+        lambda jobs: jobs.delete("unknown"),
+        lambda jobs: jobs.get_status("unknown"),
+        lambda jobs: jobs.get_scaling_options("unknown"),
+        lambda jobs: jobs.pause("unknown"),
+        lambda jobs: jobs.resume("unknown"),
+        lambda jobs: jobs.purge_queue("unknown"),
+    ],
+)
+def test_a_name_that_is_unknown(
+    jobs: JobDeploymentsService, call: Callable[[JobDeploymentsService], object]
+) -> None:
+    told("not_found", "no deployment 'unknown'", lambda: call(jobs))
+
+
+def test_what_is_being_deleted(
+    jobs: JobDeploymentsService, inference: InferenceClient, worker: PlayedWorker
+) -> None:
+    worker.run("hello", inference.run({}).id)
+    jobs.delete("hello", timeout=0)
+    told("conflict", "exists already", lambda: jobs.create(wanted()))
+    told("conflict", "is being deleted", lambda: jobs.update("hello", wanted()))
+    told("conflict", "is being deleted", lambda: jobs.pause("hello"))
+    told("conflict", "is being deleted", lambda: jobs.resume("hello"))
+
+
+@pytest.mark.parametrize("timeout", [-1.0, 300_001.0, float("nan")])
+def test_a_timeout_that_is_none(jobs: JobDeploymentsService, timeout: float) -> None:
+    jobs.create(wanted())
+    told("invalid_request", "timeout: ", lambda: jobs.delete("hello", timeout=timeout))
+    assert jobs.get_status("hello") is JobDeploymentStatus.RUNNING
+
+
+def test_credentials_that_are_wrong(
+    jobs: JobDeploymentsService, verda: VerdaClient, api: Faces
+) -> None:
+    url = f"http://127.0.0.1:{api.port}/v1"
+    wrong = "client_id or client_secret is wrong"
+    told("unauthorized_request", wrong, lambda: VerdaClient(CLIENT_ID, "x", base_url=url))
+    verda._authentication._access_token = "x"
+    told("unauthorized_request", "token", jobs.get)
+    told("invalid_request", "currency", lambda: verda.container_types.get(currency="btc"))
 
 
 def test_an_expired_token_is_renewed(verda: VerdaClient, jobs: JobDeploymentsService) -> None:

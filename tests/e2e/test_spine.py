@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from datetime import datetime
 
+import docker
 import pytest
 from verda import VerdaClient
 from verda.containers import ComputeResource, Container, EntrypointOverridesSettings
@@ -214,6 +215,28 @@ def test_deleting_a_deployment_ends_its_jobs(house: House) -> None:
     assert (answer.status, answer.json["status"]) == (200, "deleted")
     assert house.faces.status("doomed", ids[0]).status == 404
     assert [name for name in house.containers() if any(i in name for i in ids)] == []
+
+
+def test_a_change_is_for_what_starts_afterwards(house: House) -> None:
+    def env(word: str) -> dict[str, object]:
+        return {"env": [{"name": "WORD", "value_or_reference_to_secret": word, "type": "plain"}]}
+
+    def word(job_id: str) -> list[str]:
+        (name,) = [name for name in house.containers() if job_id in name]
+        found: list[str] = engine.inspect_container(name)["Config"]["Env"]
+        return [pair for pair in found if pair.startswith("WORD=")]
+
+    house.deploy("changed", "c = take_job(); forever()\n", container=env("old"))
+    first, second = (house.faces.submit("changed") for _ in range(2))
+    house.until("changed", first, lambda s: s["State"] == "running")
+    change = {"containers": [env("new")], "scaling": {"max_replica_count": 2}}
+    assert house.faces.control("PATCH", "/job-deployments/changed", change).status == 200
+    house.until("changed", second, lambda s: s["State"] == "running")
+    engine = docker.APIClient()
+    assert (word(first), word(second)) == (["WORD=old"], ["WORD=new"])
+    engine.close()
+    assert house.status("changed", first)["State"] == "running"
+    assert house.faces.control("DELETE", "/job-deployments/changed").json["status"] == "deleted"
 
 
 def _seconds(text: str) -> float:

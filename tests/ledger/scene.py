@@ -102,7 +102,13 @@ class Scene:
         """A client's cancel."""
         return self.ledger.jobs.cancel(self.uid, job_id, Reason.CANCELLED, "on request")
 
-    # -- changes that have no verb yet, and time ----------------------------------------------
+    def patch(self, **wanted: Any) -> list[Hint]:
+        """Gives the deployment another spec (see `spec`); what is not said is the default."""
+        deployments, name = self.ledger.deployments, self.deployment.name
+        self.deployment, hints = deployments.change(deployments.get(name), spec(name, **wanted))
+        return list(hints)
+
+    # -- changes without a verb, and time -------------------------------------------------------
 
     def change(self, **fields: str | int) -> None:
         """Writes into the deployment's hash."""
@@ -145,6 +151,11 @@ class Scene:
         """The events of a job's timeline."""
         return [entry.event for entry in self.ledger.jobs.view(self.uid, job_id).timeline]
 
+    def versions(self) -> set[int]:
+        """The versions of the spec that are kept."""
+        found: Any = self.redis.hkeys(f"onejob:deployment:{self.uid}:specs")
+        return {int(version) for version in found}
+
     def slots(self) -> set[str]:
         """The jobs that hold a slot."""
         found: Any = self.redis.smembers(f"onejob:deployment:{self.uid}:slots")
@@ -152,7 +163,13 @@ class Scene:
 
 
 def spec(
-    name: str = "dep", cap: int = 1, ttl: int = 600, compute: str = "cpu", size: int = 1
+    name: str = "dep",
+    cap: int = 1,
+    ttl: int = 600,
+    compute: str = "cpu",
+    size: int = 1,
+    deadline: int = 60,
+    **more: Any,
 ) -> Deployment:
     """What a client says about a deployment."""
     return Deployment.model_validate(
@@ -163,9 +180,10 @@ def spec(
             "scaling": {
                 "max_replica_count": cap,
                 "queue_message_ttl_seconds": ttl,
-                "deadline_seconds": 60,
+                "deadline_seconds": deadline,
             },
         }
+        | more
     )
 
 
@@ -190,9 +208,9 @@ def ids(hints: Iterable[Hint]) -> list[str]:
 
 _WHERE = {
     State.QUEUED: {"queue", "ttl"},
-    State.DISPATCHED: {"slots", "ttl", "dispatched"},
-    State.STARTING: {"slots", "leases"},
-    State.RUNNING: {"slots", "leases"},
+    State.DISPATCHED: {"slots", "ttl", "hints", State.DISPATCHED},
+    State.STARTING: {"slots", "leases", State.STARTING},
+    State.RUNNING: {"slots", "leases", State.RUNNING},
 }
 
 
@@ -206,11 +224,15 @@ def places(scene: Scene) -> dict[str, set[str]]:
         "queue": {scene.ref(i) for i in _zset(client, f"onejob:deployment:{scene.uid}:queue")},
         "slots": {scene.ref(i) for i in scene.slots()},
         "ttl": _zset(client, "onejob:due:ttl"),
-        "dispatched": _zset(client, *client.scan_iter("onejob:due:hints:*")),
+        "hints": _zset(client, *client.scan_iter("onejob:due:hints:*")),
         "leases": _zset(client, *client.scan_iter("onejob:node:*:leases")),
         "deadlines": _zset(client, "onejob:due:deadlines"),
         "retention": _zset(client, "onejob:due:retention"),
     }
+    states = f"onejob:deployment:{scene.uid}:state:"
+    for key in client.scan_iter(f"{states}*"):
+        place = key.decode().removeprefix(states)
+        refs[place] = {scene.ref(job_id) for job_id in _zset(client, key)}
     for place, members in refs.items():
         for uid, _, job_id in (ref.partition("/") for ref in members):
             if uid == scene.uid:
@@ -222,7 +244,7 @@ def expected_places(job: Job) -> set[str]:
     """The sets that a job has to stand in, by its record alone."""
     ends = {"deadlines"} if job.deadline_at else set[str]()
     if job.state.final:
-        return {"retention"} | ({"slots", "leases"} | ends if job.teardown else set())
+        return {job.state, "retention"} | ({"slots", "leases"} | ends if job.teardown else set())
     return _WHERE[job.state] | ends
 
 

@@ -32,7 +32,7 @@ def test_only_a_hash_is_stored(ledger: Ledger) -> None:
     stored = ledger.client.hgetall("onejob:inference_keys")
     assert set(stored) == {key_id.encode()}
     entry = json.loads(stored[key_id.encode()])
-    assert set(entry) == {"name", "sha256"}
+    assert set(entry) == {"name", "sha256", "created_at"}
     assert key.partition(".")[2] not in stored[key_id.encode()].decode()
 
 

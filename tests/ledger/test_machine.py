@@ -42,7 +42,7 @@ class Verbs(RuleBasedStateMachine):
         super().__init__()
         self.client.flushall()
         self.scene = Scene(Ledger(self.client), cap=2)
-        self.cap = 2
+        self.cap, self.compute, self.deadline = 2, "cpu", 60
         self.held: dict[str, Grip] = {}
         self.replaced: list[Grip] = []
         self.fences: dict[tuple[str, int], int] = {}
@@ -72,13 +72,21 @@ class Verbs(RuleBasedStateMachine):
 
     @rule(compute=computes)
     def change_compute(self, compute: str) -> None:
-        self.scene.change(compute=compute)
+        self.compute = compute
+        self._patch()
 
     @rule(cap=st.integers(1, 3))
     def change_cap(self, cap: int) -> None:
         self.cap = cap
-        self.scene.change(max_replica_count=cap)
-        self.scene.ledger.jobs.admit(self.scene.uid)
+        self._patch()
+
+    @rule(deadline=st.integers(60, 62))
+    def change_deadline(self, deadline: int) -> None:
+        self.deadline = deadline
+        self._patch()
+
+    def _patch(self) -> None:
+        self.scene.patch(cap=self.cap, compute=self.compute, deadline=self.deadline)
 
     # -- the workers -------------------------------------------------------------------------
 
@@ -258,6 +266,18 @@ class Verbs(RuleBasedStateMachine):
         running = self.client.hget(f"onejob:deployment:{self.scene.uid}", "state") == b"running"
         if waiting and running:
             assert self._taken() >= self.cap
+
+    @invariant()
+    def every_spec_that_a_job_needs_is_kept_and_no_other(self) -> None:
+        used = {self.scene.job(name).version for name in self.scene.slots()}
+        current = self.scene.ledger.deployments.get("dep").version
+        assert self.scene.versions() == used | {current}
+        paused = self.client.hget(f"onejob:deployment:{self.scene.uid}", "state") == b"paused"
+        for name in self.scene.slots():
+            job = self.scene.job(name)
+            if job.state is State.DISPATCHED and not paused:
+                spec = self.scene.ledger.deployments.spec(job.uid, job.version)
+                assert spec.scaling.deadline_seconds == self.deadline
 
     @invariant()
     def every_stray_keeps_its_slot(self) -> None:

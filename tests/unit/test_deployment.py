@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from app.api.schemas import deployment_out
-from app.domain.deployment import RESERVED_NAMES, Deployment, Names
+from app.domain.deployment import RESERVED_NAMES, Deployment
 from app.domain.image import LONGEST, LONGEST_PATH, pinned
+from app.domain.members import Names
 from app.ledger.deployments import DeploymentRecord
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4

@@ -16,7 +16,7 @@ for _, ref in ipairs(due) do
     redis.call('ZREM', K.ttl(), ref)
   elseif tonumber(job.expires_at) <= t then
     redis.call('ZREM', K.queue(uid), id)
-    redis.call('SREM', K.slots(uid), id)
+    leave_slot(uid, id)
     finish(uid, id, 'expired', 'queue_ttl', 'waited longer than its TTL allows')
     freed[uid] = true
   end

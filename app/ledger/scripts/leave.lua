@@ -29,4 +29,4 @@ else
   redis.call('HSET', key, 'requeued_by', grip)
   next_attempt(uid, id, job.abandoned, job.abandoned_detail, true, job.abandoned_counts == '1')
 end
-return {'left', admit(uid)}
+return {'left', free_slot(uid, id)}

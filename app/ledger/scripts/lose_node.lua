@@ -32,6 +32,7 @@ local function lose(ref)
   take_from(node, uid, id, job, grace, slots)
   redis.call('HSET', K.job(uid, id), 'fence', tonumber(job.fence) + 1) -- nobody holds it any more
   over(uid, id, job)
+  leave_slot(uid, id) -- last: with it the spec may go that says what follows
   touched[uid] = true
   count('swept|attempt_lost')
 end

@@ -23,7 +23,7 @@ local scanned = redis.call('SSCAN', K.slots(uid), cursor == 'slots' and '0' or c
 for _, id in ipairs(scanned[2]) do
   local job = fields(K.job(uid, id), 'state', 'seq')
   if job.state == 'dispatched' and tonumber(job.seq) <= tonumber(last) then
-    redis.call('SREM', K.slots(uid), id)
+    leave_slot(uid, id)
     purge(id)
   end
 end

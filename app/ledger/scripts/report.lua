@@ -16,7 +16,7 @@ if redis.call('SISMEMBER', K.recovering(), node) == 0
 
 local function take(uid, id, attempt, room)
   local key, ref = K.job(uid, id), ref_of(uid, id)
-  local job = fields(key, 'state', 'attempt', 'compute', 'size', 'node')
+  local job = fields(key, 'state', 'seq', 'attempt', 'compute', 'size', 'node')
   -- Removed as dangling, if the ledger does not know it, or knows a later attempt.
   if not job.state or tonumber(job.attempt) > attempt then return end
   there[ref] = true
@@ -25,7 +25,10 @@ local function take(uid, id, attempt, room)
   redis.call('ZREM', K.queue(uid), id)
   redis.call('ZREM', K.ttl(), ref)
   no_longer_dispatched(ref, job.compute, job.size)
-  redis.call('SADD', K.slots(uid), id)
+  if redis.call('SADD', K.slots(uid), id) == 1 then
+    -- It held none, so the version that it was queued with may be gone.
+    redis.call('HSET', key, 'version', redis.call('HGET', K.deployment(uid), 'version'))
+  end
   redis.call('ZADD', K.leases(node), t, ref)
   local later = tonumber(job.attempt) < attempt
   if later then clear_attempt(uid, id) end -- what is there is another one's
@@ -35,7 +38,7 @@ local function take(uid, id, attempt, room)
     redis.call('HSET', key, 'gpus', string.match(room, '^%d+ %d+ (.*)$'))
   end
   if later or job.state == 'queued' or job.state == 'dispatched' then
-    redis.call('HSET', key, 'state', 'starting')
+    set_state(uid, id, job, 'starting')
     note(uid, id, 'recovered')
   end
 end
@@ -55,7 +58,7 @@ local function settle(ref)
   end
   redis.call('HDEL', K.job(uid, id), 'teardown')
   redis.call('ZREM', K.deadlines(), ref)
-  redis.call('SREM', K.slots(uid), id)
+  leave_slot(uid, id)
   touched[uid] = true
 end
 

@@ -41,7 +41,8 @@ if taken(uid) > 0 then return 'busy' end -- by strays
 local old = redis.call('ZPOPMIN', K.jobs(uid), limit)
 for i = 1, #old, 2 do forget(uid, old[i]) end
 if #old == 2 * limit then return 'more' end
-redis.call('DEL', K.deployment(uid), K.specs(uid), K.queue(uid), K.slots(uid), K.jobs(uid))
+redis.call('DEL', K.deployment(uid), K.specs(uid), K.older(uid), K.queue(uid), K.slots(uid),
+  K.jobs(uid))
 redis.call('SREM', K.terminating(), uid)
 redis.call('SREM', K.admissions(), uid)
 if redis.call('HGET', K.deployments(), deployment.name) == uid then

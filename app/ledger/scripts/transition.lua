@@ -1,12 +1,12 @@
 -- Moves an attempt on within the node that holds it: starting → starting | running.
 -- ARGV: uid, id, from, attempt, fence, to, event, field, value, field, value, …
--- Reads and writes job; writes timeline, counts, deadlines (once the job has started).
+-- Reads and writes job; writes in_state, timeline, counts, deadlines (once the job has started).
 -- Returns 'done' | 'stale'. Repeated by the same holder: 'done' again, and noted once. A repeat
 -- is known by the new state and the same fields.
 write_even_if_full()
 local uid, id, from, attempt, fence, to, event = unpack(ARGV, 1, 7)
 local key = K.job(uid, id)
-local job = fields(key, 'state', 'attempt', 'fence', 'started_at', 'claimed_at')
+local job = fields(key, 'state', 'seq', 'attempt', 'fence', 'started_at', 'claimed_at')
 if not holds(job, attempt, fence) then return 'stale' end
 local repeated = job.state == to and (from ~= to or #ARGV > 7)
 for i = 8, #ARGV, 2 do
@@ -14,7 +14,8 @@ for i = 8, #ARGV, 2 do
 end
 if repeated then return 'done' end
 if job.state ~= from then return 'stale' end
-redis.call('HSET', key, 'state', to, unpack(ARGV, 8))
+set_state(uid, id, job, to)
+if #ARGV > 7 then redis.call('HSET', key, unpack(ARGV, 8)) end
 -- The worker's clock may be wrong. By Redis's, the replica started before now.
 local life, t = fields(key, 'started_at', 'deadline_at', 'sent_at'), now()
 if life.deadline_at then

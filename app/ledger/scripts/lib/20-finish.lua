@@ -9,19 +9,20 @@ local function count_end(state, reason, job, more, t)
 end
 
 -- A job's one way into a final state. `more` are further fields (a table or nil).
--- Writes job, timeline, ttl, deadlines, dispatched, no_room, retention, counts; sets the payload's
--- end of life. Leaves the slot alone: that is freed when no container is left.
+-- Writes job, in_state, timeline, ttl, deadlines, dispatched, no_room, retention, counts; sets the
+-- payload's end of life. Leaves the slot alone: that is freed when no container is left.
 local function finish(uid, id, state, reason, detail, more)
   local key, ref, t = K.job(uid, id), ref_of(uid, id), now()
-  local job = fields(key, 'compute', 'size', 'payload', 'record_retention', 'result_retention',
-    'created_at', 'sent_at')
+  local job = fields(key, 'state', 'seq', 'compute', 'size', 'payload', 'record_retention',
+    'result_retention', 'created_at', 'sent_at')
   if not job.payload then return end -- no record: half of one would never be forgotten
   local result_ends = t + tonumber(job.result_retention)
-  local final = {'state', state, 'reason', reason, 'detail', detail, 'finished_at', stamp(t),
-    'result_expires_at', stamp(result_ends)}
+  local final = {'reason', reason, 'detail', detail, 'finished_at', stamp(t), 'result_expires_at',
+    stamp(result_ends)}
   for name, value in pairs(more or {}) do
     final[#final + 1], final[#final + 2] = name, value
   end
+  set_state(uid, id, job, state)
   redis.call('HSET', key, unpack(final))
   redis.call('HDEL', key, 'cancel', 'noted', 'abandoned', 'abandoned_detail', 'abandoned_counts')
   redis.call('ZREM', K.ttl(), ref)

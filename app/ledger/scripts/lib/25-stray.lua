@@ -19,9 +19,9 @@ local function drop_stray(node, uid, id, attempt)
   return dropped
 end
 
--- Takes an attempt, whose lease and slot are given up, from the machine that has it. It may still run
+-- Takes an attempt, whose lease is given up, from the machine that has it. It may still run
 -- the replica: unless `slots` are to be 'freed' at once, that becomes a stray. `job` has its attempt
--- and its version.
+-- and its version. Its slot is the caller's to give up, when it needs the spec no more.
 local function take_from(node, uid, id, job, grace, slots)
   local ref = ref_of(uid, id)
   local ends = redis.call('ZSCORE', K.deadlines(), ref)
@@ -32,7 +32,6 @@ local function take_from(node, uid, id, job, grace, slots)
   end
   redis.call('ZREM', K.deadlines(), ref)
   local had = leave_node(node, ref)
-  redis.call('SREM', K.slots(uid), id)
   if slots == 'kept' then
     keep_stray(node, uid, id, job.attempt, tonumber(ends) + tonumber(grace), had)
   end
