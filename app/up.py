@@ -157,13 +157,23 @@ def _prepare(stack: Stack) -> None:
     sys.stdout.flush()
     # In a session of its own: whoever interrupts us is passed on to all that it has started.
     with ExitStack() as cleanup:
-        with stack.guard():
+        with stack.guard(), _inheriting_a_blocked_interrupt():
             process = subprocess.Popen(argv, env=stack.environ(), start_new_session=True)
             cleanup.callback(_interrupt_all, process)
         code = process.wait()
         cleanup.pop_all()
     if code != 0:
         raise Unprepared("this machine could not be made ready")
+
+
+@contextmanager
+def _inheriting_a_blocked_interrupt() -> Iterator[None]:
+    """One that comes while the interpreter starts would be answered with a traceback."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _interrupt_all(process: subprocess.Popen[bytes]) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from app import up
 from tests.conftest import require
 from workers import prepare
 from workers.docker_images import Images
@@ -96,3 +98,13 @@ def test_the_example_image_is_built_once() -> None:
     assert build_example(images) is False
     assert prepare.SOURCES_LABEL in (images.labels(prepare.EXAMPLE_IMAGE) or {})
     images.close()
+
+
+def test_an_interrupt_while_it_starts_is_answered_without_a_traceback(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "workers.prepare", "--spool", str(tmp_path)]
+    for _ in range(3):
+        with up._inheriting_a_blocked_interrupt():
+            process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process.send_signal(signal.SIGINT)
+        _, complaint = process.communicate(timeout=60)
+        assert (process.returncode, complaint) == (130, b"")

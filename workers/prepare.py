@@ -11,6 +11,7 @@ import os
 import platform
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -97,6 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prepares this machine; returns the exit code."""
     options = _arguments(argv)
     try:
+        # Whoever starts us may have blocked it until we can answer.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         _prepare(options.spool, options.example)
     except Unprepared as error:
         return _complain(str(error), error.next_step)
