@@ -17,8 +17,6 @@ from pathlib import Path
 from tests.conftest import require
 
 TOOLS = ("unshare", "nsenter", "ip", "iptables", "mount")
-# Of 198.18.0.0/15, which is for tests of networks: no engine takes its bridges from there.
-HERE, THERE, PREFIX_BITS = "198.18.0.1", "198.18.0.2", 30
 UPLINK = "uplink"  # the cable's end over there
 # Copies of this machine's mounts are let go: they would keep its containers' mounts and network
 # namespaces from going. Process 1 ignores SIGCHLD, so that the kernel buries all orphans.
@@ -82,12 +80,16 @@ class Process:
 
 
 class Machine:
-    """One machine and its cable; off until it boots. Its name is the cable's end here as well."""
+    """One machine and its cable; off until it boots. Its name is the cable's end here as well.
 
-    here, there = HERE, THERE  # the addresses of both ends of the cable
+    No other machine may have its name, of 15 characters at most, or its number, of one byte.
+    """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, number: int) -> None:
         self.name = name
+        # The addresses of both ends of the cable. 198.18.0.0/15 is for tests of networks: no engine
+        # takes its bridges from there.
+        self.here, self.there = f"198.18.{number}.1", f"198.18.{number}.2"
         self._unshare: subprocess.Popen[str] | None = None
         self._silenced = False
         self._first = 0  # the id of its process 1, as seen from here
@@ -182,9 +184,9 @@ class Machine:
     def _lay_cable(self) -> None:
         far = ["peer", "name", UPLINK, "netns", str(self._first)]
         run(["ip", "link", "add", self.name, "type", "veth", *far])
-        run(["ip", "address", "add", f"{HERE}/{PREFIX_BITS}", "dev", self.name])
+        run(["ip", "address", "add", f"{self.here}/30", "dev", self.name])
         run(["ip", "link", "set", self.name, "up"])
-        self.run(["ip", "address", "add", f"{THERE}/{PREFIX_BITS}", "dev", UPLINK])
+        self.run(["ip", "address", "add", f"{self.there}/30", "dev", UPLINK])
         self.run(["ip", "link", "set", UPLINK, "up"])
 
 

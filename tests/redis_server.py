@@ -83,7 +83,7 @@ class RedisServer:
         return self._client(30)
 
     def kill(self) -> None:
-        """kill -9. What it acknowledged is in its append-only file."""
+        """kill -9. What it acknowledged is in its append-only file, if that is synced always."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:

@@ -4,7 +4,8 @@
         engine.load(base_image())
         engine.client().containers.run(...)
 
-There is at most one at a time, for all test processes of this machine: others wait for their turn.
+A process that tests has at most one at a time. All there is of it on this machine bears a number
+that the process keeps to its end, so processes do not meet, and find what a killed one left.
 """
 
 import fcntl
@@ -15,54 +16,76 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import docker
 import requests
 
-from tests.conftest import require
+from tests.conftest import engine_answers, require
+from tests.images import base_image
 from tests.machine import Machine, Process, require_machine
 
 NAME = "onejob-second"
-FOLDER = Path(tempfile.gettempdir()) / NAME
+NUMBERS = range(1, 10)  # more than one digit is more than a machine's name may have
 CGROUPS = Path("/sys/fs/cgroup")
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
 
 
 @contextmanager
-def second_engine(live_restore: bool = True) -> Iterator["SecondEngine"]:
-    """An engine that answers, and has no images; nothing is left of it afterwards."""
+def second_engine(number: int | None = None) -> Iterator["SecondEngine"]:
+    """An engine that answers, and has no images; nothing is left of it afterwards.
+
+    `number` is one that another process keeps, and lends; without it, it is this process's own.
+    """
     require_machine()
     require(shutil.which("dockerd"), "dockerd is not installed")
-    with FOLDER.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        clear()  # what a killed test left
-        engine = SecondEngine(live_restore)
+    engine = SecondEngine(number or own_number())
+    engine.clear()  # what a killed test left
+    try:
+        engine.start()
+        yield engine
+    finally:
+        engine.kill()
+        engine.clear()
+
+
+@contextmanager
+def loaded_engine() -> Iterator["SecondEngine"]:
+    """A second engine that has the base image."""
+    require(engine_answers(), "no Docker engine answers")
+    with second_engine() as engine:
+        engine.load(base_image())
+        yield engine
+
+
+@cache
+def own_number() -> int:
+    """The number that this process keeps, by a lock that goes with it."""
+    for number in NUMBERS:
+        lock = os.open(_folder(number).with_suffix(".lock"), os.O_RDWR | os.O_CREAT)
         try:
-            engine.start()
-            yield engine
-        finally:
-            engine.kill()
-            clear()
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+        else:
+            return number
+    raise AssertionError(f"{len(NUMBERS)} processes have a second engine already")
 
 
-def clear() -> None:
-    """Removes what is left of an engine whose processes are gone."""
-    for top in (*CGROUPS.glob(NAME), *CGROUPS.glob(f"*/{NAME}")):
-        for folder, _, _ in os.walk(top, topdown=False):
-            os.rmdir(folder)
-    if FOLDER.exists():
-        shutil.rmtree(FOLDER)
+def _folder(number: int) -> Path:
+    return Path(tempfile.gettempdir()) / f"{NAME}-{number}"
 
 
 class SecondEngine:
     """One dockerd, its machine, and its files. What `live_restore` says holds at its next start."""
 
-    def __init__(self, live_restore: bool) -> None:
-        self.live_restore = live_restore
-        self.machine = Machine(NAME)
-        self.folder = FOLDER  # the same for both machines; the engine's containers can mount it
+    def __init__(self, number: int) -> None:
+        self.live_restore = True
+        self.folder = _folder(number)  # the same for both machines; its containers can mount it
+        self.name = self.folder.name  # of its machine, and of the parent of its control groups
+        self.machine = Machine(self.name, number)
         self._dockerd: Process | None = None
         self._clients: list[docker.DockerClient] = []
 
@@ -104,9 +127,13 @@ class SecondEngine:
         """SIGTERM; waits for its end. With live restore its containers go on."""
         self._end(signal.SIGTERM)
 
+    def crash(self) -> None:
+        """kill -9 of dockerd alone. With live restore its containers go on."""
+        self._end(signal.SIGKILL)
+
     def restart(self) -> None:
         """kill -9 of dockerd alone, and a new one."""
-        self._end(signal.SIGKILL)
+        self.crash()
         self.start()
 
     def pause(self) -> None:
@@ -123,6 +150,14 @@ class SecondEngine:
         self._dockerd = None
         while self._clients:
             self._clients.pop().close()
+
+    def clear(self) -> None:
+        """Removes what is left once all its processes are gone."""
+        for top in (*CGROUPS.glob(self.name), *CGROUPS.glob(f"*/{self.name}")):
+            for folder, _, _ in os.walk(top, topdown=False):
+                os.rmdir(folder)
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
 
     def tail(self) -> str:
         """The last lines of its log."""
@@ -152,7 +187,7 @@ class SecondEngine:
             "host": self.url,
             # /run is the machine's own, and so are /run/docker, the sockets of containerd and of
             # its shims. Control groups are not.
-            "cgroup-parent": f"/{NAME}",
+            "cgroup-parent": f"/{self.name}",
             "exec-opt": "native.cgroupdriver=cgroupfs",
         }
         argv = ["dockerd", *(f"--{name}={value}" for name, value in options.items())]

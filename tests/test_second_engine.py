@@ -1,12 +1,11 @@
 """The second engine for tests: it is another one, it can be broken, and nothing is left of it."""
 
-import fcntl
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,11 @@ import docker
 import pytest
 import requests
 
-from tests.conftest import engine_answers, require
 from tests.e2e.house import until
 from tests.images import base_image
-from tests.machine import HERE
-from tests.second_engine import CGROUPS, FOLDER, NAME, SecondEngine, second_engine
+from tests.second_engine import CGROUPS, SecondEngine, loaded_engine, own_number, second_engine
 
-# Another file's second engine may have to be waited for.
-pytestmark = [pytest.mark.docker, pytest.mark.root, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.docker, pytest.mark.root]
 
 ROOT = Path(__file__).parent.parent
 SILENCE_SECONDS = 0.5
@@ -37,9 +33,7 @@ while word := link.recv(100):
 @pytest.fixture(scope="class")
 def loaded() -> Iterator[SecondEngine]:
     """One for all tests of a class."""
-    require(engine_answers(), "no Docker engine answers")
-    with second_engine() as engine:
-        engine.load(base_image())
+    with loaded_engine() as engine:
         yield engine
 
 
@@ -75,11 +69,11 @@ def state(container: Any) -> str:
     return str(container.status)
 
 
-def members() -> list[str]:
-    """The ids of all processes in containers of the second engine."""
+def members(engine: SecondEngine) -> list[str]:
+    """The ids of all processes in its containers."""
     return [
         line
-        for group in CGROUPS.glob(f"**/{NAME}/*/cgroup.procs")
+        for group in CGROUPS.glob(f"**/{engine.name}/*/cgroup.procs")
         for line in group.read_text().split()
     ]
 
@@ -118,7 +112,7 @@ class TestTwoEngines:
     ) -> None:
         container = sleeper(engine.client())
         guest = subprocess.Popen([*engine.machine.prefix, "sleep", "infinity"])
-        pids = [*members(), str(engine.pid)]
+        pids = [*members(engine), str(engine.pid)]
         engine.kill()
         assert len(pids) > 1
         assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
@@ -131,20 +125,20 @@ class TestTwoEngines:
         self, engine: SecondEngine, live_restore: bool, then: str
     ) -> None:
         container = sleeper(engine.client())
-        before, pid = members(), engine.pid
+        before, pid = members(engine), engine.pid
         engine.live_restore = live_restore
         engine.restart()
         assert engine.pid != pid
         assert state(engine.client().containers.get(container.id)) == then
-        assert (members() == before) is live_restore
+        assert (members(engine) == before) is live_restore
 
     def test_one_that_was_stopped_goes_on_where_it_was(self, engine: SecondEngine) -> None:
         container = sleeper(engine.client())
-        before = members()
+        before = members(engine)
         engine.stop()
         with pytest.raises(docker.errors.DockerException):
             engine.client()
-        assert members() == before
+        assert members(engine) == before
         engine.start()
         assert state(engine.client().containers.get(container.id)) == "running"
 
@@ -172,8 +166,9 @@ class TestCable:
     def test_what_is_sent_while_it_is_cut_arrives_once_it_is_mended(
         self, engine: SecondEngine, silently: bool
     ) -> None:
-        with closing(socket.create_server((HERE, 0))) as server:
-            argv = [sys.executable, "-c", ECHOES, HERE, str(server.getsockname()[1])]
+        here = engine.machine.here
+        with closing(socket.create_server((here, 0))) as server:
+            argv = [sys.executable, "-c", ECHOES, here, str(server.getsockname()[1])]
             guest = subprocess.Popen([*engine.machine.prefix, *argv])
             link, (address, _) = server.accept()
         assert address == engine.machine.there
@@ -191,34 +186,26 @@ class TestCable:
         assert guest.wait(10) == 0
 
 
-@contextmanager
-def its_turn() -> Iterator[None]:
-    """No other test has a second engine meanwhile: those of other files wait for theirs."""
-    with FOLDER.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def left_overs() -> list[str]:
-    """What there is of a second engine on this machine."""
+def left_overs(engine: SecondEngine) -> list[str]:
+    """What there is of it on this machine, but for its files and control groups."""
     interfaces = subprocess.run(["ip", "-brief", "link"], capture_output=True, text=True).stdout
-    found = [line for line in interfaces.splitlines() if line.startswith(NAME)]
+    found = [line for line in interfaces.splitlines() if line.startswith(engine.name)]
     for command in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = command.read_bytes().decode(errors="replace")
         except OSError:  # it has just ended
             continue
-        if f"{FOLDER}/" in words or f"boot\0{NAME}" in words:
+        if f"{engine.folder}/" in words or f"boot\0{engine.name}" in words:
             found.append(words)
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-    return found + [line for line in mounts if NAME in line] + members()
+    return found + [line for line in mounts if engine.name in line] + members(engine)
 
 
 CRASHES = """
-import os, signal
+import os, signal, sys
 from tests.images import base_image
 from tests.second_engine import second_engine
-with second_engine() as engine:
+with second_engine(int(sys.argv[1])) as engine:
     engine.load(base_image())
     engine.client().containers.run(base_image(), ["sleep", "infinity"], detach=True)
     print("up", flush=True)
@@ -233,25 +220,24 @@ class TestNothingIsLeft:
         with pytest.raises(ZeroDivisionError), second_engine() as engine:
             engine.load(base_image())
             sleeper(engine.client())
-            assert len(left_overs()) > 2
+            assert len(left_overs(engine)) > 2
             raise ZeroDivisionError
-        with its_turn():
-            assert left_overs() == []
-            assert not FOLDER.exists()
-            assert not [*CGROUPS.glob(f"**/{NAME}")]
+        assert left_overs(engine) == []
+        assert not engine.folder.exists()
+        assert not [*CGROUPS.glob(f"**/{engine.name}")]
 
     def test_no_process_after_a_test_process_that_was_killed(self) -> None:
         done = subprocess.run(
-            [sys.executable, "-c", CRASHES],
+            [sys.executable, "-c", CRASHES, str(own_number())],
             cwd=ROOT,
             capture_output=True,
             text=True,
             check=False,
         )
         assert (done.returncode, done.stdout) == (-signal.SIGKILL, "up\n"), done.stderr
-        with its_turn():
-            until(lambda: not left_overs(), lambda: str(left_overs()))
+        killed = SecondEngine(own_number())
+        assert killed.folder.exists()
+        until(lambda: not left_overs(killed), lambda: str(left_overs(killed)))
         with second_engine() as engine:
             assert engine.client().containers.list(all=True) == []
-        with its_turn():
-            assert not FOLDER.exists()
+        assert not engine.folder.exists()

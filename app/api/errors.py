@@ -67,8 +67,14 @@ def _redis(error: redis.RedisError) -> Response:
     if isinstance(error, (redis.ResponseError, redis.DataError)) and not _is_refusal(error):
         return _fault(error)
     logger.warning("Redis: %s", error)
-    message = "the service's storage does not answer; a repeat with the same id does no harm"
+    trouble = "is full" if _is_full(error) else "does not answer"
+    message = f"the service's storage {trouble}; a repeat with the same id does no harm"
     return _ours(errors.ServiceUnavailable(message, 1))
+
+
+def _is_full(error: redis.RedisError) -> bool:
+    named = isinstance(error, redis.OutOfMemoryError)
+    return named or re.search(r"\bOOM\b", str(error)) is not None
 
 
 def _is_refusal(error: redis.RedisError) -> bool:

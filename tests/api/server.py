@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +79,12 @@ class ApiServer:
         stats = [Path(f"/proc/{pid}/stat").read_text().split() for pid in self.worker_pids]
         ticks = sum(int(stat[13]) + int(stat[14]) for stat in stats)
         return ticks / os.sysconf("SC_CLK_TCK")
+
+    def hurry(self) -> None:
+        """As root, has its processes go before all others of this machine, busy as it may be."""
+        for pid in (self._process.pid, *self.worker_pids):
+            with suppress(PermissionError):
+                os.setpriority(os.PRIO_PROCESS, pid, -20)
 
     def until_it_says(self, words: str) -> None:
         """Waits until its log has these words."""

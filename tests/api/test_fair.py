@@ -30,6 +30,7 @@ def pair(
     started = ApiServer.start(folder, redis_server.url, api_workers=2, api_threads=CONNECTIONS)
     try:
         _until_both_answer(started)
+        started.hurry()  # one steps aside for 5 ms, in which the other has to come to its turn
         yield started
     finally:
         started.stop()

@@ -7,6 +7,9 @@ stands in the environment of its processes, once the container's own have begun.
 A group that never comes so far is counted as unknown, and has no deadline: an engine that is killed
 between making a container's first process and starting it forgets that process (`runc init`, which
 waits for ever) when it comes back. None of our code runs in it, and its spool directory is gone.
+
+One that sees nothing would find that all is well. So it is held against the witness: an app that
+told that one of its life, for longer than this one ever looked away, must have been seen.
 """
 
 import threading
@@ -20,6 +23,7 @@ from tests.chaos.witness import Life, most_at_once
 from tests.second_engine import CGROUPS
 
 SAMPLE_SECONDS = 0.05
+HEARD_SECONDS = 1.0  # in which the witness hears of an end
 
 
 @dataclass
@@ -42,8 +46,19 @@ class Sampler(threading.Thread):
         self._replicas: dict[str, Replica] = {}  # by the container's id
         self._lock = threading.Lock()
         self._stopped = threading.Event()
+        self._last = 0.0  # the beginning of the last sample
+        self._longest_gap = 0.0
         self.samples = 0
-        self.longest_gap = 0.0  # seconds between two samples
+
+    @property
+    def longest_gap(self) -> float:
+        """Seconds between two samples; also between the last one and now."""
+        return max(self._longest_gap, time.monotonic() - self._last)
+
+    def start(self) -> None:
+        """Begins."""
+        self._last = time.monotonic()
+        super().start()
 
     def stop(self) -> None:
         """Ends it."""
@@ -57,11 +72,10 @@ class Sampler(threading.Thread):
 
     def run(self) -> None:
         """Samples until it is stopped."""
-        last = time.monotonic()
-        while not self._stopped.wait(max(0.0, last + SAMPLE_SECONDS - time.monotonic())):
+        while not self._stopped.wait(max(0.0, self._last + SAMPLE_SECONDS - time.monotonic())):
             now = time.monotonic()
-            self.longest_gap = max(self.longest_gap, now - last)
-            last = now
+            self._longest_gap = max(self._longest_gap, now - self._last)
+            self._last = now
             self._sample()
 
     def _sample(self) -> None:
@@ -85,6 +99,16 @@ class Sampler(threading.Thread):
             if top.is_dir():
                 return [path for path in top.iterdir() if path.is_dir()]
         return []  # it has had no container yet
+
+    def blindness(self, lives: list[Life]) -> list[str]:
+        """What it must have seen and has not. If there is any, nothing else it says counts."""
+        seen = {(r.job, r.attempt) for r in self.replicas() if r.deployment}
+        if not seen:
+            return ["the sampler saw no replica"]
+        least, now = self.longest_gap + HEARD_SECONDS, time.time()
+        long = [life for life in lives if (life.ended or now) - life.began > least]
+        missed = [(life.job, life.attempt) for life in long if (life.job, life.attempt) not in seen]
+        return [f"the sampler never saw {job}, attempt {n}" for job, n in missed]
 
     # -- what must not be --------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.chaos.storm import storm
 
-# It takes under four minutes on two cores; another run may have to be waited for.
+# It takes three minutes on two cores that it shares with other tests.
 pytestmark = [pytest.mark.docker, pytest.mark.root, pytest.mark.timeout(600)]
 
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
@@ -70,24 +71,57 @@ class TestWitness:
         assert witness.started_twice() == []
 
 
+@contextmanager
+def sampling_of(groups: Path, *names: str) -> Iterator[Sampler]:
+    """A sampler that has looked, over these groups, each with one app, and one without."""
+    environ = {"JOB_ID": JOB, "JOB_DEPLOYMENT": "five", "JOB_ATTEMPT": "1"}
+    app = subprocess.Popen(["cat"], stdin=subprocess.PIPE, env=environ)
+    for name, processes in (*((name, str(app.pid)) for name in names), ("empty", "")):
+        group = groups / "pids" / "engine" / name
+        group.mkdir(parents=True)
+        (group / "cgroup.procs").write_text(processes)
+    sampler = Sampler("engine")
+    sampler.start()
+    until(lambda: sampler.samples > 2)
+    yield sampler
+    sampler.stop()
+    app.communicate()
+
+
 class TestSampler:
-    def test_a_group_with_a_process_is_a_replica_of_its_job(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    @pytest.fixture(autouse=True)
+    def groups(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """Where it looks for control groups."""
         monkeypatch.setattr(sampling, "CGROUPS", tmp_path)
-        environ = {"JOB_ID": JOB, "JOB_DEPLOYMENT": "five", "JOB_ATTEMPT": "1"}
-        app = subprocess.Popen(["cat"], stdin=subprocess.PIPE, env=environ)
-        for name, processes in (("one", str(app.pid)), ("two", str(app.pid)), ("empty", "")):
-            group = tmp_path / "pids" / "engine" / name
-            group.mkdir(parents=True)
-            (group / "cgroup.procs").write_text(processes)
+        return tmp_path
+
+    def test_a_group_with_a_process_is_a_replica_of_its_job(self, groups: Path) -> None:
+        with sampling_of(groups, "one", "two") as sampler:
+            assert sampler.most("five") == 2
+            assert sampler.made_twice() == [f"{JOB}, attempt 1: 2"]
+
+    def test_one_that_saw_nothing_says_so(self, groups: Path) -> None:
+        with sampling_of(groups) as sampler:
+            assert sampler.blindness([]) == ["the sampler saw no replica"]
+
+    def test_an_app_that_it_can_not_have_missed_and_has_not_seen_is_told(
+        self, groups: Path
+    ) -> None:
+        now = time.time()
+        seen = Life("five", JOB, 1, began=now - 60)
+        short = Life("five", "short", 1, began=now - 60, ended=now - 60)
+        missed = Life("five", JOB, 2, began=now - 60, ended=now - 1)
+        with sampling_of(groups, "one") as sampler:
+            assert sampler.blindness([seen, short]) == []
+            assert sampler.blindness([seen, missed]) == [f"the sampler never saw {JOB}, attempt 2"]
+
+    def test_its_longest_gap_lasts_until_now(self) -> None:
         sampler = Sampler("engine")
         sampler.start()
         until(lambda: sampler.samples > 2)
         sampler.stop()
-        app.communicate()
-        assert sampler.most("five") == 2
-        assert sampler.made_twice() == [f"{JOB}, attempt 1: 2"]
+        before = sampler.longest_gap
+        assert until(lambda: sampler.longest_gap > before)
 
     def test_an_overrun_counts_from_the_start_of_the_app(self) -> None:
         sampler = Sampler("engine")

@@ -1,6 +1,6 @@
 """The product under chaos: each of its processes can be struck alone, and begun again.
 
-Redis, API and Flower run on this machine; both workers are of one node, on chaos's own machine.
+Redis, API and Flower run on this machine; both workers are of one node, on a second machine.
 """
 
 import os
@@ -11,8 +11,8 @@ from collections import Counter
 from pathlib import Path
 
 from app.children import Child
-from tests.chaos.engine import ChaosEngine
 from tests.e2e.house import House, HouseStack, Place
+from tests.second_engine import SecondEngine
 
 REDIS, API, FLOWER, ENGINE = "redis", "api", "flower", "engine"
 WORKERS = ("worker-1", "worker-2")
@@ -23,9 +23,9 @@ READY_SECONDS = 60
 
 
 class World(House):
-    """One instance on a data directory, its jobs on an engine of its own."""
+    """One instance on a data directory, its jobs on a second engine: nobody else uses that."""
 
-    def __init__(self, folder: Path, engine: ChaosEngine) -> None:
+    def __init__(self, folder: Path, engine: SecondEngine) -> None:
         super().__init__(
             folder,
             own_replicas="false",

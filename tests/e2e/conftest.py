@@ -7,6 +7,9 @@ import pytest
 
 from tests.conftest import engine_answers, require
 from tests.e2e.house import House
+from tests.e2e.machines import engine, new_pair
+
+__all__ = ["engine", "new_pair"]  # fixtures
 
 
 @pytest.fixture(scope="session")

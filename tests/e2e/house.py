@@ -19,6 +19,8 @@ from tests.images import base_image
 from tests.second_engine import SecondEngine
 
 APP = Path(__file__).parents[1] / "usher" / "app.py"
+# Works until it is told to go on, by a file in a directory that the test can write to.
+WAITS = "c = take_job(); p = '/.onejob/spool/go'\nwhile not os.path.exists(p): time.sleep(0.01)\n"
 PATIENCE_SECONDS = 60.0
 
 
@@ -160,18 +162,23 @@ class House:
 
     def status(self, name: str, job_id: str) -> dict[str, Any]:
         """What /status says."""
-        answer = self.faces.status(name, job_id)
-        assert answer.status == 200, answer
-        members: dict[str, Any] = answer.json
-        return members
+        return _members(self.faces.status(name, job_id))
 
     def until(
         self, name: str, job_id: str, wanted: Callable[[dict[str, Any]], object]
     ) -> dict[str, Any]:
-        """Polls /status, as clients do, until it says what is wanted."""
+        """Polls /status, as clients do, until it says what is wanted.
+
+        A 503 means "later": Redis has 0.7 s to answer the API, which can be too little on a machine
+        that is busy with other tests.
+        """
+
+        def look() -> dict[str, Any] | None:
+            answer = self.faces.status(name, job_id)
+            return None if answer.status == 503 or not wanted(_members(answer)) else answer.json
+
         return until(
-            lambda: status if wanted(status := self.status(name, job_id)) else None,
-            lambda: f"{self.status(name, job_id)}\n{self.child('worker').tail()}",
+            look, lambda: f"{self.faces.status(name, job_id)}\n{self.child('worker').tail()}"
         )
 
     def finished(self, name: str, job_id: str) -> dict[str, Any]:
@@ -204,6 +211,12 @@ class House:
             lambda: not any(place.containers() or place.spools() for place in self.places),
             lambda: " ".join(f"{place.containers()} {place.spools()}" for place in self.places),
         )
+
+
+def _members(status: Answer) -> dict[str, Any]:
+    assert status.status == 200, status
+    members: dict[str, Any] = status.json
+    return members
 
 
 def until(look: Callable[[], Any], explain: Callable[[], str] = lambda: "") -> Any:

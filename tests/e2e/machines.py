@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -19,11 +20,8 @@ import pytest
 from app.children import Child
 from app.domain.job import JobView
 from app.ledger import Ledger, connect
-from tests.conftest import engine_answers, require
-from tests.e2e.house import PATIENCE_SECONDS, House, Place, until
-from tests.e2e.test_restart import WAITS
-from tests.images import base_image
-from tests.second_engine import SecondEngine, second_engine
+from tests.e2e.house import PATIENCE_SECONDS, WAITS, House, Place, until
+from tests.second_engine import SecondEngine, loaded_engine
 
 ANSWERS = WAITS + "c.sendall(OK)\n"
 NODE_TIMEOUT = 6.0  # signs of life come every 3 s
@@ -37,15 +35,20 @@ SETTINGS = {
     "concurrency": 1,
 }
 NewHouse = Callable[..., House]
+NewPair = Callable[..., "Pair"]
 
 
-@contextmanager
-def far_engine() -> Iterator[SecondEngine]:
-    """A second engine with the base image."""
-    require(engine_answers(), "no Docker engine answers")
-    with second_engine() as engine:
-        engine.load(base_image())
+@pytest.fixture(scope="module")
+def engine() -> Iterator[SecondEngine]:
+    """A second engine with the base image, for all tests of a file; `freshen` undoes their harm."""
+    with loaded_engine() as engine:
         yield engine
+
+
+@pytest.fixture
+def new_pair(engine: SecondEngine, new_house: NewHouse, tmp_path: Path) -> NewPair:
+    """Makes a house on two machines, its settings are those of `Pair`."""
+    return partial(Pair, new_house, engine, tmp_path)
 
 
 class Pair:

@@ -1,9 +1,7 @@
 """A machine is cut off from the others and works on: whatever it does, each job has one fate."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,12 +9,11 @@ import pytest
 from tests.e2e.house import House, until
 from tests.e2e.machines import (
     ANSWERS,
-    NewHouse,
+    NewPair,
     Pair,
     at,
     await_exit,
     creations,
-    far_engine,
     go_on,
     happened,
     is_there,
@@ -25,24 +22,9 @@ from tests.e2e.machines import (
 )
 from tests.second_engine import SecondEngine
 
-# Another file's second engine may have to be waited for.
-pytestmark = [pytest.mark.docker, pytest.mark.root, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.docker, pytest.mark.root]
 
-NewPair = Callable[..., Pair]
 AGAIN = {"max_attempts": 2, "on": ["node_lost"]}
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[SecondEngine]:
-    """One for all tests."""
-    with far_engine() as engine:
-        yield engine
-
-
-@pytest.fixture
-def new_pair(engine: SecondEngine, new_house: NewHouse, tmp_path: Path) -> NewPair:
-    """Makes a house on two machines."""
-    return partial(Pair, new_house, engine, tmp_path)
 
 
 @pytest.fixture

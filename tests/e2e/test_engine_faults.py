@@ -2,20 +2,18 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import pytest
 
-from tests.e2e.house import House, until
+from tests.e2e.house import WAITS, House, until
 from tests.e2e.machines import (
     ANSWERS,
     GRACE,
-    NewHouse,
+    NewPair,
     Pair,
     await_exit,
-    far_engine,
     go_on,
     happened,
     missing,
@@ -23,38 +21,28 @@ from tests.e2e.machines import (
     spool_of,
     view,
 )
-from tests.e2e.test_restart import WAITS
 from tests.machine import Process
-from tests.second_engine import CGROUPS, NAME, SecondEngine
+from tests.second_engine import CGROUPS
 
-# Another file's second engine may have to be waited for.
-pytestmark = [pytest.mark.docker, pytest.mark.root, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.docker, pytest.mark.root]
 
 DEADLINE = 4
 STUBBORN = "c = take_job(); on(signal.SIGTERM, signal.SIG_IGN); forever()\n"
 FAILS = WAITS + "sys.exit(3)\n"
 LISTENS_LATE = "while not os.path.exists('/.onejob/spool/up'): time.sleep(0.01)\n"
-NewPair = Callable[..., Pair]
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[SecondEngine]:
-    """One for all tests."""
-    with far_engine() as engine:
-        yield engine
 
 
 @pytest.fixture
-def new_pair(engine: SecondEngine, new_house: NewHouse, tmp_path: Path) -> NewPair:
+def new_pair(new_pair: NewPair) -> NewPair:
     """Makes a house on two machines, whose workers take more than one job."""
-    return partial(Pair, new_house, engine, tmp_path, concurrency=4)
+    return partial(new_pair, concurrency=4)
 
 
 def processes(pair: Pair, job_id: str) -> list[Process]:
     """Those of the far replica of a job."""
     (name,) = (name for name in pair.far.containers() if job_id in name)
     container = pair.engine.client().containers.get(name).id
-    groups = CGROUPS.glob(f"**/{NAME}/{container}/cgroup.procs")
+    groups = CGROUPS.glob(f"**/{pair.engine.name}/{container}/cgroup.procs")
     return [Process(int(pid)) for pid in {p for g in groups for p in g.read_text().split()}]
 
 

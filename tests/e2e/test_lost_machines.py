@@ -4,8 +4,6 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,37 +16,20 @@ from tests.e2e.machines import (
     GRACE,
     NODE_TIMEOUT,
     SLACK,
-    NewHouse,
+    NewPair,
     Pair,
     at,
     await_exit,
-    far_engine,
     go_on,
     happened,
     is_there,
     missing,
     view,
 )
-from tests.second_engine import SecondEngine
 
-# Another file's second engine may have to be waited for.
-pytestmark = [pytest.mark.docker, pytest.mark.root, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.docker, pytest.mark.root]
 
 ROOT = Path(__file__).parents[2]
-NewPair = Callable[..., Pair]
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[SecondEngine]:
-    """One for all tests."""
-    with far_engine() as engine:
-        yield engine
-
-
-@pytest.fixture
-def new_pair(engine: SecondEngine, new_house: NewHouse, tmp_path: Path) -> NewPair:
-    """Makes a house on two machines."""
-    return partial(Pair, new_house, engine, tmp_path)
 
 
 def onejob(house: House, *words: str) -> subprocess.CompletedProcess[str]:

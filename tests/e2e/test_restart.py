@@ -5,13 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.house import House
+from tests.e2e.house import WAITS, House
 
 pytestmark = pytest.mark.docker
 
 NewHouse = Callable[..., House]
-# Works until it is told to go on, by a file in a directory that the test can write to.
-WAITS = "c = take_job(); p = '/.onejob/spool/go'\nwhile not os.path.exists(p): time.sleep(0.01)\n"
 OPEN = {"scaling": {"max_replica_count": 2}}
 
 

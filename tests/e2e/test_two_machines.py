@@ -1,28 +1,15 @@
 """Two workers, each with an engine, a network and a spool root of its own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from app.children import ChildFailed
-from tests.conftest import engine_answers, require
 from tests.e2e.house import House, Place
-from tests.e2e.machines import freshen
-from tests.e2e.test_restart import WAITS
-from tests.images import base_image
-from tests.second_engine import SecondEngine, second_engine
+from tests.e2e.machines import ANSWERS, freshen
+from tests.second_engine import SecondEngine
 
-# Another file's second engine may have to be waited for.
-pytestmark = [pytest.mark.docker, pytest.mark.root, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[SecondEngine]:
-    """A second engine with the base image."""
-    require(engine_answers(), "no Docker engine answers")
-    with second_engine() as engine:
-        engine.load(base_image())
-        yield engine
+pytestmark = [pytest.mark.docker, pytest.mark.root]
 
 
 @pytest.fixture
@@ -36,7 +23,7 @@ def house(engine: SecondEngine, new_house: Callable[..., House]) -> House:
 
 def submit_to_both(house: House) -> dict[str, Place]:
     """Two jobs that run, one on each machine, by id with their places."""
-    house.deploy("both", WAITS + "c.sendall(OK)\n", scaling={"max_replica_count": 2})
+    house.deploy("both", ANSWERS, scaling={"max_replica_count": 2})
     ids = [house.faces.submit("both", "/", bytes([n])) for n in range(2)]
     for job_id in ids:
         house.until("both", job_id, lambda s: s["State"] == "running")

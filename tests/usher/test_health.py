@@ -83,6 +83,10 @@ def test_a_health_answer_that_is_kept_open_is_complete_at_its_length(replica: Re
     assert replica.run(lines + OPEN_JOB) == 0
 
 
+ALONE = ("unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh")
+AHEAD = ("nice", "--adjustment=-20")  # of all that this machine is busy with meanwhile
+
+
 def refused_calls(replica: Replica, listens_after: float) -> int:
     """How many calls were refused until the app began to listen, alone in a network."""
     replica.write_app(
@@ -92,7 +96,7 @@ def refused_calls(replica: Replica, listens_after: float) -> int:
         f"time.sleep({listens_after}); say('refused', str(refused()))\n"
         "s = listen(); answer_health(s)\n" + OPEN_JOB
     )
-    replica.start(before=("unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh"))
+    replica.start(before=ALONE)
     assert replica.wait() == 0
     return int(replica.said("refused"))
 

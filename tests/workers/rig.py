@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from tests.workers.stand_ins import (
     Hooked,
     HookedSpoolRoot,
     Killed,
+    Refused,
     Usher,
     kill_at,
     runs,
@@ -154,7 +156,8 @@ class Rig:
 
     def _started(self, spec: ContainerSpec) -> None:
         usher = self.ushers[spec.name] = Usher(self.engine, spec)
-        self.script(usher)
+        with suppress(Refused):
+            self.script(usher)
 
     # -- jobs --------------------------------------------------------------------------------
 

@@ -37,12 +37,17 @@ def kill_at(point: str, time: int = 1) -> Hook:
     return hook
 
 
+class Refused(Exception):
+    """The engine has started a container a second time, and its usher does nothing."""
+
+
 class Engine(ScriptedEngine):
-    """Counts what was really made, too."""
+    """Counts what was really made, too, and the apps that its ushers started."""
 
     def __init__(self) -> None:
         super().__init__({IMAGE: Image("sha256:app", ("python3",), ("app.py",), 15)})
         self.made: Counter[str] = Counter()
+        self.apps: Counter[str] = Counter()
 
     def _made(self, spec: ContainerSpec) -> Replica:
         self.made[spec.name] += 1
@@ -94,8 +99,14 @@ class Usher:
             file.write(f"{int(time.time() * 1e6)} {event}\n")
 
     def start(self) -> None:
-        """Takes the run-once marker and starts the app."""
-        (self.spool / "started").touch(exist_ok=False)
+        """Takes the run-once marker and starts the app. Raises Refused."""
+        try:
+            (self.spool / "started").touch(exist_ok=False)
+        except FileExistsError:
+            self.tell("refused")
+            self.engine.exit(self.name, 125)
+            raise Refused from None
+        self.engine.apps[self.name] += 1
         self.tell("started pid=2")
 
     def send(self) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from app.domain.job import State
 from tests.workers.points import POINTS, check_done_by_the_second
-from tests.workers.rig import Gate, Rig, runs
+from tests.workers.rig import BODY, HEAD, Gate, Rig, runs
 from workers.engine import EngineTrouble
 
 SLEEPS = POINTS[: POINTS.index("before attempts.release") + 1]
@@ -85,8 +85,25 @@ def test_a_sleeper_in_trouble_does_not_remove_the_others_container(rig: Rig) -> 
     check_done_by_the_second(rig)
 
 
+def test_a_start_after_the_end_of_the_app_starts_no_second_one(rig: Rig) -> None:
+    asks, ends = Gate("before engine.start"), Gate("before attempts.finish")
+    rig.submit()
+    sleeper = rig.supervising(site=rig.site(asks))
+    asks.wait()
+    rig.lapse()
+    second = rig.supervising(site=rig.site(ends))
+    ends.wait()
+    asks.open()
+    assert sleeper.answer() is None
+    ends.open()
+    second.answer()
+    assert (rig.fate(), rig.result()) == (("succeeded", "exit_0"), (HEAD, BODY))
+    assert (rig.engine.starts, rig.engine.apps) == ({rig.replica(): 2}, {rig.replica(): 1})
+    rig.check_nothing_left()
+
+
 @pytest.mark.parametrize("turn", range(10))
-def test_two_supervisors_at_once_make_and_start_one_container(rig: Rig, turn: int) -> None:
+def test_two_supervisors_at_once_make_one_container_and_start_one_app(rig: Rig, turn: int) -> None:
     rig.submit()
     barrier = threading.Barrier(2)
 
@@ -103,5 +120,6 @@ def test_two_supervisors_at_once_make_and_start_one_container(rig: Rig, turn: in
     rig.supervise()
     rig.upkeep().remove_dangling()
     assert rig.fate() == ("succeeded", "exit_0")
-    assert rig.engine.made == rig.engine.starts == {rig.replica(): 1}
+    # One that asked before the other's app had ended starts the container again, and no app.
+    assert rig.engine.made == rig.engine.apps == {rig.replica(): 1}
     rig.check_nothing_left()
