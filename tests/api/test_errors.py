@@ -18,7 +18,6 @@ from tests.api.worker import OK, PlayedWorker
 from tests.redis_server import RedisServer
 
 # Of which a fifth is more than is submitted until the API looks again: it never comes to its bound.
-BALLAST = 16 * 1024 * 1024
 
 
 def is_error(answer: Answer, status: int, code: str) -> bool:

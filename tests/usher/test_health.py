@@ -96,7 +96,7 @@ def refused_calls(replica: Replica, listens_after: float) -> int:
         f"time.sleep({listens_after}); say('refused', str(refused()))\n"
         "s = listen(); answer_health(s)\n" + OPEN_JOB
     )
-    replica.start(before=ALONE)
+    replica.start(before=(*AHEAD, *ALONE))
     assert replica.wait() == 0
     return int(replica.said("refused"))
 
