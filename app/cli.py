@@ -42,5 +42,8 @@ def up(data: Path, port: int, flower_port: int, once: bool) -> None:
     sys.exit(run_up(Layout(data.resolve(), port, flower_port), once, Story()))
 
 
-for command in (operations.node, operations.drain, operations.recover, operations.sweep):
+for command in (
+    *(operations.node, operations.drain, operations.recover, operations.sweep),
+    operations.secrets,
+):
     main.add_command(command)

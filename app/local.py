@@ -1,6 +1,7 @@
 """The server that `onejob up` runs on a data directory, as commands beside it find it."""
 
 import fcntl
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -36,7 +37,11 @@ def environ(data: Path | None) -> Mapping[str, str]:
     folder = (data or default_data()).resolve()
     if not _runs(folder):
         raise NotRunning(f"no onejob runs on {folder}")
-    return {"ONEJOB_REDIS_URL": _redis_url(folder), "ONEJOB_SPOOL_ROOT": str(folder / "spool")}
+    return {
+        "ONEJOB_REDIS_URL": _redis_url(folder),
+        "ONEJOB_SPOOL_ROOT": str(folder / "spool"),
+        "ONEJOB_SECRETS_KEY": _secrets_key(folder),
+    }
 
 
 def _runs(data: Path) -> bool:
@@ -60,6 +65,13 @@ def _redis_url(data: Path) -> str:
     if port is None or password is None:
         raise NotRunning(f"the server of {data} has not started yet")
     return f"redis://:{password[1]}@127.0.0.1:{port[1]}/0"
+
+
+def _secrets_key(data: Path) -> str:
+    try:
+        return str(json.loads((data / "credentials.json").read_text())["secrets_key"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""  # which is none: the server was started by an older version
 
 
 def _keep(context: click.Context, _option: click.Parameter, data: Path | None) -> None:

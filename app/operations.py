@@ -19,6 +19,7 @@ from app.domain.errors import NotFound, OnejobError
 from app.domain.job import Hint
 from app.ledger import Ledger, connect
 from app.ledger.nodes import NODE_PATTERN, SILENT_SECONDS, NodeView
+from app.ledger.sealing import CantOpen, NoKey
 from app.settings import SettingsError
 
 TIME_RAN_OUT = 3  # the exit code of `onejob drain --wait`
@@ -189,6 +190,27 @@ def sweep(dry_run: bool) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "workers.once", *arguments])
 
 
+@click.group()
+def secrets() -> None:
+    """What clients have stored for their deployments."""
+
+
+@secrets.command()
+@local.data_option
+def rotate() -> None:
+    """Encrypt every secret anew, with the first key of ONEJOB_SECRETS_KEY.
+
+    Say this once every API and worker has the new key before the old one; afterwards the old one is
+    not needed any more.
+
+    \b
+    Example:
+      onejob secrets rotate
+    """
+    with _ledger() as ledger:
+        click.echo(f"{ledger.secrets.rotate()} secrets are encrypted with the first key")
+
+
 def _node_ids(given: tuple[str, ...]) -> tuple[str, ...]:
     for name in given:
         if not NODE_PATTERN.fullmatch(name):
@@ -200,12 +222,13 @@ def _node_ids(given: tuple[str, ...]) -> tuple[str, ...]:
 def _ledger() -> Iterator[Ledger]:
     """The ledger; errors become one line and exit code 1."""
     try:
-        client = connect(local.settings().redis_url)
-        yield Ledger(client)
+        settings = local.settings()
+        client = connect(settings.redis_url)
+        yield Ledger(client, secrets_key=settings.secrets_key)
         client.close()
     except (redis.ConnectionError, redis.TimeoutError) as error:
         raise click.ClickException(f"Redis does not answer: {error}") from error
-    except (SettingsError, redis.RedisError) as error:
+    except (SettingsError, redis.RedisError, NoKey, CantOpen) as error:
         raise click.ClickException(str(error)) from error
     except OnejobError as error:
         raise click.ClickException(error.message) from error

@@ -4,9 +4,11 @@ A setting `x` is the variable `ONEJOB_X`. `ONEJOB_X_FILE` names a file that hold
 instead, so that a secret need not stand in an environment.
 """
 
+import base64
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlsplit
@@ -46,6 +48,11 @@ class Settings(BaseModel):
     redis_url: str = "redis://127.0.0.1:6379/0"
     compute_file: Path | None = None  # TOML, see app/domain/compute.py
 
+    # Encrypts secrets in the ledger: Fernet keys with commas between them. The first encrypts, all
+    # decrypt.
+    secrets_key: str | None = Field(None, min_length=1)
+    volumes_file: Path | None = None  # TOML, see app/domain/shared.py
+
     # the API
     bind: str = "127.0.0.1:8080"
     public_url: str = "http://127.0.0.1:8080"
@@ -71,6 +78,8 @@ class Settings(BaseModel):
 
     # the workers
     spool_root: Path = Path("/var/lib/onejob/spool")
+    secrets_root: Path = Path("/dev/shm/onejob")  # in memory; files of secrets, for replicas
+    ecr_endpoint: str | None = None  # of AWS, to get a login for its registry; its own by region
     docker_host: str | None = None
     network: str = Field("onejob", pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$")
     concurrency: int = Field(100, ge=1, le=10_000)  # jobs that one worker supervises at once
@@ -116,6 +125,13 @@ class Settings(BaseModel):
             _check_tls(name, given)
         return value
 
+    @field_validator("secrets_key")
+    @classmethod
+    def _has_fernet_keys(cls, value: str | None) -> str | None:
+        if value is not None and not all(map(_is_fernet_key, value.split(","))):
+            raise ValueError("must be 32 random bytes in URL-safe base64, or several with commas")
+        return value
+
     @field_validator("bind")
     @classmethod
     def _is_an_address(cls, value: str) -> str:
@@ -147,12 +163,11 @@ class Settings(BaseModel):
 
     def compute_toml(self) -> str:
         """The text of the compute file, empty if none is set. Raises SettingsError."""
-        if self.compute_file is None:
-            return ""
-        try:
-            return self.compute_file.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{variable('compute_file')}: {error}") from error
+        return _toml("compute_file", self.compute_file)
+
+    def volumes_toml(self) -> str:
+        """The text of the volumes file, empty if none is set. Raises SettingsError."""
+        return _toml("volumes_file", self.volumes_file)
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
@@ -189,6 +204,22 @@ def _values(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
         if value:
             values[name] = value
     return values, errors
+
+
+def _toml(name: str, path: Path | None) -> str:
+    if path is None:
+        return ""
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{variable(name)}: {error}") from error
+
+
+def _is_fernet_key(text: str) -> bool:
+    with suppress(ValueError):
+        key = base64.b64decode(text.strip(), altchars=b"-_", validate=True)
+        return len(key) == 32
+    return False
 
 
 def _from_file(path: str) -> str:

@@ -106,6 +106,7 @@ class Stack:
             "ONEJOB_CLIENT_ID": known.client_id,
             "ONEJOB_CLIENT_SECRET": known.client_secret,
             "ONEJOB_TOKEN_SECRET": known.token_secret,
+            "ONEJOB_SECRETS_KEY": known.secrets_key,
             "ONEJOB_FLOWER_PASSWORD": known.flower_password,
             "ONEJOB_FLOWER_PORT": str(layout.flower_port),
             "ONEJOB_OWN_REPLICAS": "true",

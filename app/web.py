@@ -18,6 +18,7 @@ from app.api import (
     probes,
     resources,
     results,
+    secrets,
     tokens,
 )
 from app.api import services as views
@@ -25,6 +26,7 @@ from app.api.endings import Endings
 from app.auth import Tokens
 from app.dispatch import Publisher
 from app.domain.compute import ComputeError, ComputeResource, parse_resources
+from app.domain.shared import SharedVolume, VolumesError, parse_volumes
 from app.ledger import Ledger, connect
 from app.ledger.memory import Memory
 from app.settings import Settings, SettingsError
@@ -33,7 +35,7 @@ from app.traffic import TRAFFIC, counted
 # Whoever looks at a request before it is routed comes first, in this order: holding, data_plane.
 MODULES = (
     *(holding, data_plane, results, probes, metrics, tokens, deployments, job_lists, jobs),
-    *(resources, container_types, inference_keys),
+    *(resources, container_types, inference_keys, secrets),
 )
 REDIS_SECONDS = 0.7  # a call waits that long for Redis; then it is 503, in under a second
 
@@ -60,7 +62,7 @@ def _services(settings: Settings) -> views.Services:
     assert settings.client_id and settings.client_secret and settings.token_secret
     client = connect(settings.redis_url, REDIS_SECONDS, repeat_timeouts=False)
     publisher = Publisher(settings.redis_url)
-    ledger = Ledger(client, settings.hint_seconds)
+    ledger = Ledger(client, settings.hint_seconds, settings.secrets_key)
     return views.Services(
         settings=settings,
         ledger=ledger,
@@ -77,6 +79,7 @@ def _services(settings: Settings) -> views.Services:
             refresh_seconds=settings.refresh_seconds,
         ),
         compute=_compute(settings),
+        volumes=_volumes(settings),
     )
 
 
@@ -85,3 +88,10 @@ def _compute(settings: Settings) -> dict[str, ComputeResource]:
         return parse_resources(settings.compute_toml())
     except ComputeError as error:
         raise SettingsError(f"{app_settings.variable('compute_file')}: {error}") from error
+
+
+def _volumes(settings: Settings) -> dict[str, SharedVolume]:
+    try:
+        return parse_volumes(settings.volumes_toml())
+    except VolumesError as error:
+        raise SettingsError(f"{app_settings.variable('volumes_file')}: {error}") from error

@@ -2,11 +2,14 @@
 
 credentials.py make    writes a file for each, which the other services read
 credentials.py show    prints what clients need
+credentials.py new-secrets-key    puts a new key before those that encrypt secrets
+credentials.py one-secrets-key    forgets all of them but the first, after `onejob secrets rotate`
 """
 
 import os
 import sys
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 
 from app import credentials as kept
@@ -53,6 +56,21 @@ def show(folder: Path) -> None:
         print(f"{name}={getattr(known, name)}")
 
 
+def new_secrets_key(folder: Path) -> None:
+    """A new first key; the older ones still decrypt."""
+    _keep_secrets_keys(folder, f"{kept.new_secrets_key()},{make(folder).secrets_key}")
+
+
+def one_secrets_key(folder: Path) -> None:
+    """The first key alone."""
+    _keep_secrets_keys(folder, make(folder).secrets_key.partition(",")[0])
+
+
+def _keep_secrets_keys(folder: Path, keys: str) -> None:
+    kept.save(folder / "credentials.json", replace(make(folder), secrets_key=keys))
+    make(folder)
+
+
 def _write(path: Path, text: str) -> None:
     """Writes a file whole, or leaves it as it is."""
     draft = path.with_name(f".{path.name}.draft")
@@ -65,7 +83,12 @@ def _write(path: Path, text: str) -> None:
 
 
 if __name__ == "__main__":
-    verbs = {"make": make, "show": show}
+    verbs: dict[str, Callable[[Path], object]] = {
+        "make": make,
+        "show": show,
+        "new-secrets-key": new_secrets_key,
+        "one-secrets-key": one_secrets_key,
+    }
     if len(sys.argv) != 2 or sys.argv[1] not in verbs:
         sys.exit(f"usage: credentials.py {'|'.join(verbs)}")
     verbs[sys.argv[1]](FOLDER)

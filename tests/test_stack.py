@@ -1,13 +1,16 @@
 """What `onejob up` keeps in its data directory, and who may use it."""
 
+import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from app.credentials import CredentialsError, load_or_make
+from app.settings import load
 from app.stack import InUse, Layout, Stack
 from app.up import Interrupted, Interrupts
 
@@ -39,6 +42,18 @@ def test_credentials_are_found_again(tmp_path: Path) -> None:
     path = tmp_path / "credentials.json"
     assert load_or_make(path) == load_or_make(path)
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_from_before_there_were_secrets_gets_their_key(tmp_path: Path) -> None:
+    path = tmp_path / "credentials.json"
+    made = load_or_make(path)
+    older = json.loads(path.read_text())
+    del older["secrets_key"]
+    path.write_text(json.dumps(older))
+    known = load_or_make(path)
+    assert load_or_make(path) == known
+    assert load({"ONEJOB_SECRETS_KEY": known.secrets_key})
+    assert replace(known, secrets_key=made.secrets_key) == made
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", "nonsense"])

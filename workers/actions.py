@@ -9,7 +9,7 @@ import redis
 
 from app.domain.job import Reason, State
 from app.domain.verdict import Outcome
-from workers import harvest, plan
+from workers import harvest, plan, provisions
 from workers.attempt import Attempt
 from workers.conclusion import UNSENT_DETAIL, Conclusion
 from workers.engine import (
@@ -157,12 +157,19 @@ class Actions:
         """
         attempt = self.attempt
         with self._image.had() as image:
+            given = provisions.gather(self.site, attempt.recipe.spec, attempt.secret_files)
             spec = plan.container_spec(
-                attempt.recipe.run, image, self.site.usher, attempt.spool.path
+                attempt.recipe.run,
+                image,
+                self.site.usher,
+                attempt.spool.path,
+                given.values,
+                given.mounts,
             )
             if asked := attempt.confirm():
                 self.attention.cancel = self.attention.cancel or asked
                 return
+            attempt.secret_files.make(given.folders)
             attempt.container = self.site.engine.create(spec)
 
     def _start(self) -> None:

@@ -25,6 +25,7 @@ from workers.engine import Container, EngineError, EngineUnavailable, Phase
 from workers.events import Events, parse
 from workers.harvest import StoredResponse
 from workers.recipe import Recipe
+from workers.secret_files import SecretFiles
 from workers.site import Site
 from workers.spool import Spool
 from workers.steps import View
@@ -46,6 +47,7 @@ class Attempt:
         self.recipe = Recipe(site, job)
         self.replica = plan.replica_name(job)
         self.spool: Spool = site.spool_root.attempt(self.replica)
+        self.secret_files: SecretFiles = site.secret_root.attempt(self.replica)
         self.container: Container | None = None
         # Whether `container` is what the engine says. The first claim of an attempt that has no
         # directory yet can have no container: the directory comes first.
@@ -263,9 +265,10 @@ class Attempt:
         self.job = replace(self.job, teardown=None)
 
     def _remove(self) -> None:
-        """The container first, then its directory: see promises on sleepers."""
+        """The container first, its directory last: see promises on sleepers."""
         self.ask_engine()
         if self.container is not None:
             self.site.engine.remove(self.container.id)
         self.container, self.known = None, True
+        self.secret_files.remove()
         self.spool.remove()

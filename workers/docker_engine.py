@@ -28,7 +28,7 @@ from workers.engine import (
     Image,
     Phase,
 )
-from workers.images import PulledImage, Watch, unwatched
+from workers.images import Login, PulledImage, Watch, unwatched
 
 logger = logging.getLogger(__name__)
 CALL_SECONDS = 60.0
@@ -78,9 +78,11 @@ class DockerEngine:
 
     # -- images ------------------------------------------------------------------------------
 
-    def image(self, ref: str, *, refresh: bool, watch: Watch = unwatched) -> Image:
+    def image(
+        self, ref: str, *, refresh: bool, watch: Watch = unwatched, login: Login | None = None
+    ) -> Image:
         """See Engine, and `workers.docker_store`."""
-        return self._store.image(ref, refresh, watch)
+        return self._store.image(ref, refresh, watch, login)
 
     def pulled(self) -> list[PulledImage]:
         """See Engine."""

@@ -23,7 +23,7 @@ from workers.docker_errors import (
 from workers.docker_form import image_of
 from workers.engine import EngineError, EngineTrouble, Image, ImageError, ImagePullFailed
 from workers.image_records import ImageRecords
-from workers.images import PulledImage, Watch
+from workers.images import Login, PulledImage, Watch
 from workers.pulls import Pull, Pulls
 
 logger = logging.getLogger(__name__)
@@ -53,11 +53,11 @@ class ImageStore:
         self._pulls = Pulls(self._bring, seconds)
         self._root: str | None = None
 
-    def image(self, ref: str, refresh: bool, watch: Watch) -> Image:
+    def image(self, ref: str, refresh: bool, watch: Watch, login: Login | None = None) -> Image:
         """See Engine. With `refresh`, one that never was in a registry stays in use as it is."""
         here = None if refresh else self._inspect(ref)
         if here is None:
-            failure = self._pulls.follow(ref, refresh, watch)
+            failure = self._pulls.follow(ref, refresh, watch, login)
             here = self._inspect(ref)
             if failure is not None and not _will_do(here, failure):
                 raise type(failure)(str(failure))  # it may be raised in other threads as well
@@ -128,9 +128,9 @@ class ImageStore:
         return self._pull(pull)
 
     def _pull(self, pull: Pull) -> None:
-        progress = Progress()
+        progress, auth = Progress(), _auth_config(pull.login)
         try:
-            for line in self._api.pull(pull.ref, stream=True, decode=True):
+            for line in self._api.pull(pull.ref, stream=True, decode=True, auth_config=auth):
                 if "error" in line:
                     raise image_error(str(line["error"]))
                 progress.heed(line)
@@ -225,6 +225,14 @@ class Progress:
     def known_bytes(self) -> int:
         """Of all layers that have begun."""
         return sum(known for _, known in self._layers.values())
+
+
+def _auth_config(login: Login | None) -> dict[str, str] | None:
+    """As docker-py takes it; None: what this machine's own config says. Raises EngineError."""
+    if login is None:
+        return None
+    user, password = login.ask()
+    return {"username": user, "password": password}
 
 
 def _will_do(here: Mapping[str, Any] | None, failure: EngineError) -> bool:

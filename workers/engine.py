@@ -18,12 +18,12 @@ EngineError
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
 from typing import Literal, Protocol
 
-from workers.images import PulledImage, Watch, unwatched
+from workers.images import Login, PulledImage, Watch, unwatched
 
 ROOM_LABEL = "onejob.room"  # what it has of its machine: `app.domain.compute.reservation`
 NODE_LABEL = "onejob.node"  # what `Engine.owned` goes by
@@ -134,7 +134,7 @@ class ContainerSpec:
     name: str
     image: str
     argv: tuple[str, ...]
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)  # it may have secrets
     labels: Mapping[str, str]
     mounts: tuple[Mount, ...]
     limits: Limits
@@ -178,13 +178,16 @@ class Container:
 class Engine(Protocol):
     """The verbs. Every one may raise EngineUnavailable and EngineTrouble."""
 
-    def image(self, ref: str, *, refresh: bool, watch: Watch = unwatched) -> Image:
+    def image(
+        self, ref: str, *, refresh: bool, watch: Watch = unwatched, login: Login | None = None
+    ) -> Image:
         """The image of a reference, pulled if it is not here: once, whoever else asks for it.
 
         With `refresh` the registry is asked in any case, be it by a pull that began before; if it
         can't be reached, what is here will do. `watch` hears of a pull when it begins, at least
-        every second while it lasts, and when it ended well; what it raises ends the wait. Raises
-        ImageNotFound, ImageDenied, ImagePullFailed.
+        every second while it lasts, and when it ended well; what it raises ends the wait. Who pulls
+        with a `login` shares a pull only with the same. Raises ImageNotFound, ImageDenied,
+        ImagePullFailed.
         """
         ...
 

@@ -1,7 +1,7 @@
 """What an engine tells of its images: how far a pull is, and which ones it brought."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 
@@ -16,6 +16,17 @@ class PullNews:
     done_bytes: int | None
     known_bytes: int
     over: bool = False  # well: a pull that fails is raised
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How to log in to an image's registry. Two of the same `id` are the same.
+
+    `ask` gives user name and password; it may have to ask for them, and raise an EngineError.
+    """
+
+    id: str
+    ask: Callable[[], tuple[str, str]] = field(compare=False, repr=False)
 
 
 Watch = Callable[[PullNews], None]

@@ -1,7 +1,7 @@
 """An engine whose calls are counted and timed, by verb."""
 
 from workers.engine import Container, ContainerSpec, Engine, Image
-from workers.images import PulledImage, Watch, unwatched
+from workers.images import Login, PulledImage, Watch, unwatched
 from workers.tally import Tally
 
 
@@ -12,10 +12,12 @@ class MeasuredEngine:
         self._engine = engine
         self._timed = tally.timed
 
-    def image(self, ref: str, *, refresh: bool, watch: Watch = unwatched) -> Image:
+    def image(
+        self, ref: str, *, refresh: bool, watch: Watch = unwatched, login: Login | None = None
+    ) -> Image:
         """See Engine. The pull in it is a verb of its own, which the engine times."""
         with self._timed("image"):
-            return self._engine.image(ref, refresh=refresh, watch=watch)
+            return self._engine.image(ref, refresh=refresh, watch=watch, login=login)
 
     def pulled(self) -> list[PulledImage]:
         """See Engine. It asks nobody."""

@@ -10,6 +10,7 @@ import redis
 from app import settings as app_settings
 from app.dispatch import Publisher, compute_queue
 from app.domain.compute import ComputeError
+from app.domain.shared import VolumesError
 from app.ledger.nodes import NodeTaken
 from app.ledger.overdue import Overdue
 from app.settings import SettingsError
@@ -19,6 +20,11 @@ from workers.prepare import Unprepared
 from workers.site import Site, make_site
 from workers.sweep import Sweep
 from workers.upkeep import Upkeep
+
+_FAILURES = (
+    *(SettingsError, ComputeError, VolumesError),
+    *(EngineError, Unprepared, NodeTaken, OSError),
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -40,7 +46,7 @@ def main(arguments: list[str]) -> int:
             print("swept")
     except (redis.ConnectionError, redis.TimeoutError) as error:
         return _complain(f"Redis does not answer: {error}")
-    except (SettingsError, ComputeError, EngineError, Unprepared, NodeTaken, OSError) as error:
+    except _FAILURES as error:
         return _complain(str(error))
     except redis.RedisError as error:
         return _complain(f"Redis: {error}")
@@ -61,6 +67,8 @@ def _due(site: Site) -> Iterator[str]:
     upkeep = Upkeep(site)
     for container in upkeep.dangling_containers():
         yield f"dangling container {container.name}"
+    for name in upkeep.dangling_secrets():
+        yield f"dangling files of secrets {name}"
     for name in upkeep.dangling_spools():
         yield f"dangling spool directory {name}"
     for stray in site.ledger.nodes.strays(site.node):

@@ -1,9 +1,10 @@
 """From a job and its deployment to what the usher and the engine need. Pure functions."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from app.domain.compute import ComputeResource, reservation
 from app.domain.deployment import Container, Deployment
@@ -109,18 +110,29 @@ def command(run: Run, image: Image) -> tuple[str, ...]:
     return (*entrypoint, *(overrides.cmd or inherited))
 
 
-def container_spec(run: Run, image: Image, usher: Path, spool: Path) -> ContainerSpec:
-    """What the engine is asked to create."""
+def container_spec(
+    run: Run,
+    image: Image,
+    usher: Path,
+    spool: Path,
+    secrets: Mapping[str, str] = MappingProxyType({}),
+    mounts: Iterable[Mount] = (),
+) -> ContainerSpec:
+    """What the engine is asked to create.
+
+    `secrets` are values by name, `mounts` those of files of secrets and of shared volumes.
+    """
     return ContainerSpec(
         name=replica_name(run.job),
         image=image.id,
         argv=(USHER_TARGET, SPOOL_TARGET),
-        env=environment(run),
+        env=environment(run, secrets),
         labels=labels(run),
         mounts=(
             Mount("bind", str(usher), USHER_TARGET, read_only=True),
             Mount("bind", str(spool), SPOOL_TARGET),
             *_scratch_mounts(run.container),
+            *mounts,
         ),
         limits=limits(run),
         network="none" if run.compute.network == "none" else run.settings.network,
@@ -130,12 +142,16 @@ def container_spec(run: Run, image: Image, usher: Path, spool: Path) -> Containe
     )
 
 
-def environment(run: Run) -> dict[str, str]:
+def environment(run: Run, secrets: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
     """The app's environment on top of the image's; ours can't be overridden.
 
     JOB_DEADLINE is added by the usher, which alone knows when the replica's life began.
     """
-    given = {e.name: e.value_or_reference_to_secret for e in run.container.env if e.type == "plain"}
+    given = {
+        e.name: secrets[value] if e.type == "secret" else value
+        for e in run.container.env
+        for value in [e.value_or_reference_to_secret]
+    }
     return given | {
         "JOB_ID": run.job.id,
         "JOB_DEPLOYMENT": run.job.deployment,

@@ -6,8 +6,10 @@ import threading
 import redis
 
 from app.domain.errors import NotFound
+from workers import provisions
 from workers.engine import EngineError
 from workers.images import PullNews
+from workers.recipe import Hopeless
 from workers.site import Site
 
 logger = logging.getLogger(__name__)
@@ -30,15 +32,19 @@ def pull(site: Site, uid: str, version: int) -> None:
             raise Leaving
 
     try:
-        container = site.ledger.deployments.spec(uid, version).containers[0]
+        spec = site.ledger.deployments.spec(uid, version)
+        (container,) = spec.containers
         site.engine.image(
-            container.image, refresh=not container.should_use_cached_image, watch=watch
+            container.image,
+            refresh=not container.should_use_cached_image,
+            watch=watch,
+            login=provisions.login(site, spec),
         )
     except NotFound:
         logger.info("deployment %s is gone: nothing is pulled for it", uid)
     except Leaving:
         logger.info("the pull ahead of deployment %s is left to its first job", uid)
-    except (EngineError, redis.RedisError, OSError) as error:
+    except (EngineError, Hopeless, redis.RedisError, OSError) as error:
         logger.warning("the pull ahead of deployment %s failed: %s", uid, error)
     else:
         logger.info("%s is here for deployment %s", container.image, uid)

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 
 import redis
 
+from workers import provisions
 from workers.attempt import Attempt
 from workers.engine import Image, ImageGone
 from workers.images import PullNews
@@ -48,7 +49,8 @@ class RunImage:
             raise
 
     def _bring(self) -> Image:
-        container = self._attempt.recipe.run.container
+        recipe, site = self._attempt.recipe, self._attempt.site
+        container, login = recipe.run.container, provisions.login(site, recipe.spec)
         story = PullStory(self._attempt, container.image)
 
         def watch(news: PullNews) -> None:
@@ -57,7 +59,7 @@ class RunImage:
             story.tell(news)
 
         refresh = not container.should_use_cached_image
-        return self._attempt.site.engine.image(container.image, refresh=refresh, watch=watch)
+        return site.engine.image(container.image, refresh=refresh, watch=watch, login=login)
 
     def _called_off(self) -> bool:
         attention = self._attention

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from workers import turns
 from workers.engine import EngineError, EngineTrouble, EngineUnavailable, ImagePullFailed
-from workers.images import PullNews, Watch
+from workers.images import Login, PullNews, Watch
 
 TICK_SECONDS = 0.5  # between two words to those who follow
 
@@ -24,9 +24,10 @@ class BrokenOff(Exception):
 class Pull:
     """One pull of a reference. Its thread calls the first methods, its followers `follow`."""
 
-    def __init__(self, ref: str, refresh: bool, seconds: float) -> None:
+    def __init__(self, ref: str, refresh: bool, seconds: float, login: Login | None = None) -> None:
         self.ref = ref
         self.refresh = refresh
+        self.login = login
         self.asked_at = time.monotonic()  # by who joined last
         self.followers = 0
         self.failure: EngineError | None = None
@@ -122,16 +123,18 @@ class Pulls:
         self._work = work
         self._seconds = seconds
         self._guard = threading.Lock()
-        self._pulls: dict[tuple[str, bool], Pull] = {}
+        self._pulls: dict[tuple[str, bool, Login | None], Pull] = {}
         self._closed = threading.Event()
 
-    def follow(self, ref: str, refresh: bool, watch: Watch) -> EngineError | None:
+    def follow(
+        self, ref: str, refresh: bool, watch: Watch, login: Login | None = None
+    ) -> EngineError | None:
         """Follows a reference's pull, begun if there is none, to its end; why it failed.
 
         Raises ImagePullFailed where it takes too long, EngineUnavailable once closed, and what
         `watch` raises.
         """
-        with self._followed(ref, refresh) as pull:
+        with self._followed(ref, refresh, login) as pull:
             pull.follow(watch, self._closed)
             return pull.failure
 
@@ -144,11 +147,12 @@ class Pulls:
             pull.drop()
 
     @contextmanager
-    def _followed(self, ref: str, refresh: bool) -> Iterator[Pull]:
+    def _followed(self, ref: str, refresh: bool, login: Login | None) -> Iterator[Pull]:
+        key = ref, refresh, login
         with self._guard:
-            pull = self._pulls.get((ref, refresh))
+            pull = self._pulls.get(key)
             if pull is None:
-                pull = self._pulls[ref, refresh] = Pull(ref, refresh, self._seconds)
+                pull = self._pulls[key] = Pull(ref, refresh, self._seconds, login)
                 threading.Thread(target=self._run, args=(pull,), daemon=True).start()
             pull.followers += 1
             pull.asked_at = time.monotonic()
@@ -169,8 +173,9 @@ class Pulls:
         pull.drop()
 
     def _remove(self, pull: Pull) -> None:
-        if self._pulls.get((pull.ref, pull.refresh)) is pull:
-            del self._pulls[pull.ref, pull.refresh]
+        key = pull.ref, pull.refresh, pull.login
+        if self._pulls.get(key) is pull:
+            del self._pulls[key]
 
     def _run(self, pull: Pull) -> None:
         failure: EngineError | None = None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from app.dispatch import Publish, Publisher
 from app.domain.compute import ComputeResource, Offer, parse_resources
+from app.domain.shared import SharedVolume, parse_volumes
 from app.ledger import Ledger, connect
 from app.settings import Settings
 from workers.docker_engine import DockerEngine
@@ -16,6 +17,7 @@ from workers.measured_engine import MeasuredEngine
 from workers.prepare import install_usher
 from workers.room import Room, capacity, shortages
 from workers.roster import Roster
+from workers.secret_files import SecretRoot
 from workers.spool import SpoolRoot
 from workers.tally import Tally
 from workers.watch import Watcher
@@ -29,6 +31,7 @@ class Site:
     ledger: Ledger
     engine: Engine
     spool_root: SpoolRoot
+    secret_root: SecretRoot
     node: str
     notes: tuple[str, ...]  # for an operator
     identity: str  # of this machine and its engine: two of them can't be one node
@@ -38,6 +41,7 @@ class Site:
     roster: Roster
     fitness: Fitness
     watcher: Watcher
+    volumes: Mapping[str, SharedVolume] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
 
     @property
@@ -57,7 +61,7 @@ def boot_id() -> str:
 def make_site(settings: Settings, publisher: Publisher) -> Site:
     """The site of a worker with these settings; makes spool root, usher and network if need be.
 
-    Raises EngineError, Unprepared, SettingsError, ComputeError.
+    Raises EngineError, Unprepared, SettingsError, ComputeError, VolumesError.
     """
     spool_root = SpoolRoot(settings.spool_root.resolve())
     node = spool_root.make()
@@ -71,13 +75,15 @@ def make_site(settings: Settings, publisher: Publisher) -> Site:
     )
     engine = MeasuredEngine(docker, tally)
     engine.ensure_network(settings.network)
-    ledger = Ledger(connect(settings.redis_url), settings.hint_seconds)
+    ledger = Ledger(connect(settings.redis_url), settings.hint_seconds, settings.secrets_key)
     offer = Offer(capacity(settings, engine), parse_resources(settings.compute_toml()))
     return Site(
         settings=settings,
         ledger=ledger,
         engine=engine,
         spool_root=spool_root,
+        # Without links: the engine mounts what is checked.
+        secret_root=SecretRoot(settings.secrets_root.resolve() / node),
         node=node,
         notes=(*engine.weaknesses(), *shortages(offer)),
         identity=f"{boot_id()} {settings.docker_host or os.environ.get('DOCKER_HOST', SOCKET)}",
@@ -87,5 +93,6 @@ def make_site(settings: Settings, publisher: Publisher) -> Site:
         roster=Roster(),
         fitness=Fitness(),
         watcher=Watcher(),
+        volumes=parse_volumes(settings.volumes_toml()),
         tally=tally,
     )

@@ -112,6 +112,7 @@ class Upkeep:
         logger.warning("removing %s, which was given up: %s", name, found)
         if container is not None:
             self._site.engine.remove(container.id)
+        self._site.secret_root.attempt(name).remove()
         self._site.spool_root.attempt(name).remove()
         self._site.publish(self._site.ledger.nodes.drop_stray(self._site.node, stray, found))
 
@@ -129,12 +130,18 @@ class Upkeep:
         for container in self.dangling_containers():
             logger.warning("removing dangling container %s", container.name)
             _try(partial(self._remove_container, container.id))
+        for name in self.dangling_secrets():
+            logger.warning("removing dangling files of secrets %s", name)
+            self._site.secret_root.attempt(name).remove()
+            self._site.tally.count("swept", "secrets_removed")
         for name in self.dangling_spools():
             logger.warning("removing dangling spool directory %s", name)
             self._site.spool_root.attempt(name).remove()
             self._site.tally.count("swept", "spool_removed")
         for name in self._site.spool_root.remove_drafts(DRAFT_SECONDS):
             logger.warning("removed unfinished spool directory %s", name)
+        for name in self._site.secret_root.remove_drafts(DRAFT_SECONDS):
+            logger.warning("removed unfinished files of secrets %s", name)
         Holding(self._site.spool_root.path).replicas()  # removes marks that nobody holds
 
     def _remove_container(self, id: str) -> None:
@@ -149,9 +156,20 @@ class Upkeep:
 
     def dangling_spools(self) -> Iterator[str]:
         """Spool directories that no attempt needs."""
-        for name in self._site.spool_root.replicas():
+        root = self._site.spool_root
+        return self._dangling_names(root.replicas(), lambda name: root.attempt(name).made_at())
+
+    def dangling_secrets(self) -> Iterator[str]:
+        """Names of replicas whose files of secrets no attempt needs."""
+        root = self._site.secret_root
+        return self._dangling_names(root.replicas(), lambda name: root.attempt(name).made_at())
+
+    def _dangling_names(
+        self, names: list[str], made_at: Callable[[str], datetime | None]
+    ) -> Iterator[str]:
+        for name in names:
             # The container goes first: a directory that one still needs stays.
-            young = self._young(self._site.spool_root.attempt(name).made_at())
+            young = self._young(made_at(name))
             if not young and self._dangling(name) and not self._has_container(name):
                 yield name
 

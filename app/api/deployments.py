@@ -1,7 +1,6 @@
 """/v1/job-deployments: what may be run, and how much of it."""
 
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -10,8 +9,9 @@ from flask import Blueprint, Response, jsonify
 
 from app.api import schemas
 from app.api.bodies import json_object, timeout_ms
-from app.api.services import client, compute, services
+from app.api.services import client, names, services
 from app.domain.errors import Conflict
+from app.domain.members import Names
 from app.ledger.deployments import DeploymentRecord, Overtaken
 
 blueprint = Blueprint("deployments", __name__, url_prefix="/v1/job-deployments")
@@ -36,7 +36,7 @@ def index() -> Response:
 def create() -> tuple[Response, int]:
     """A new deployment; all of it comes back."""
     here = services()
-    spec = schemas.read_deployment(json_object("a deployment"), compute())
+    spec = schemas.read_deployment(json_object("a deployment"), names())
     record = here.ledger.deployments.create(spec, client())
     _prepull(record)
     return jsonify(schemas.deployment_out(record, here.settings.public_url)), 201
@@ -56,7 +56,7 @@ def change(name: str) -> Response:
 
     Jobs that have started keep what they started with.
     """
-    body, known = json_object("what is to change"), compute()
+    body, known = json_object("what is to change"), names()
     for _ in range(CHANGE_TRIES):
         with suppress(Overtaken):
             record = _change(name, body, known)
@@ -126,7 +126,7 @@ def _prepull(record: DeploymentRecord) -> None:
         here.prepull(record.name, record.uid, record.version, nodes)
 
 
-def _change(name: str, body: dict[str, Any], known: Iterable[str]) -> DeploymentRecord:
+def _change(name: str, body: dict[str, Any], known: Names) -> DeploymentRecord:
     here = services()
     base = here.ledger.deployments.get(name)
     spec = schemas.read_change(base.spec, body, known)

@@ -1,11 +1,11 @@
 """The wire form of deployments: what is read, what is answered, and how errors name their field."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from app.domain import change
@@ -29,6 +29,7 @@ _ALLOWED = {
     "string_pattern_mismatch": "must match {pattern}",
     "string_too_short": "must have at least {min_length} characters",
     "string_too_long": "may have at most {max_length} characters",
+    "too_long": "may have at most {max_length}",
     "model_type": "must be an object",
     "model_attributes_type": "must be an object",
     "tuple_type": "must be a list",
@@ -36,6 +37,11 @@ _ALLOWED = {
     "enum": "must be {expected}",
     "union_tag_invalid": "must have one of these types: {expected_tags}",
     "union_tag_not_found": "must have a type: scratch, memory, secret or shared",
+}
+
+_BRANCHES = {
+    *("scratch", "memory", "secret", "shared"),
+    *("verda", "gcr", "dockerhub", "ghcr", "aws-ecr", "scaleway", "custom"),
 }
 
 # The contract's words for a client that knows no other; SDKs raise on any other word.
@@ -47,21 +53,21 @@ _STATUS = {
 }
 
 
-def read_deployment(body: Any, compute: Iterable[str]) -> Deployment:
-    """A deployment from a request's JSON; `compute` are the names that are known.
+def read_deployment(body: Any, names: Names) -> Deployment:
+    """A deployment from a request's JSON; `names` are those that it may refer to.
 
     Raises InvalidRequest that names every bad field: its path, what it was, what is allowed.
     """
-    return read(Deployment, body, Names(compute=frozenset(compute)))
+    return read(Deployment, body, names)
 
 
-def read_change(there: Deployment, body: dict[str, Any], compute: Iterable[str]) -> Deployment:
+def read_change(there: Deployment, body: dict[str, Any], names: Names) -> Deployment:
     """A deployment after the change that a request's JSON asks for.
 
     Raises InvalidRequest as `read_deployment` does. What it refers to already it may keep.
     """
-    names = Names(compute=frozenset(compute)) | change.names_in(there)
-    return read(Deployment, change.merged(there, body), names, _renamed(there.name, body))
+    allowed = names | change.names_in(there)
+    return read(Deployment, change.merged(there, body), allowed, _renamed(there.name, body))
 
 
 def read(
@@ -76,13 +82,21 @@ def read(
     try:
         found = model.model_validate(body, context=names)
     except ValidationError as error:
-        errors = error.errors(include_url=False)
-        sentences += [_sentence(e) for e in errors[:_MOST_SHOWN]]
-        if len(errors) > _MOST_SHOWN:
-            sentences.append(f"and {len(errors) - _MOST_SHOWN} more")
+        sentences += _sentences(error, _sentence)
     if sentences:
         raise InvalidRequest("; ".join(sentences))
     return found
+
+
+def read_secret(model: type[_Model] | TypeAdapter[_Model], body: Any) -> _Model:
+    """As `read`, but the complaints show nothing of what was sent."""
+    adapter = model if isinstance(model, TypeAdapter) else TypeAdapter(model)
+    sentences: list[str] = []
+    try:
+        return adapter.validate_python(body)
+    except ValidationError as error:
+        sentences += _sentences(error, _quiet_sentence)
+    raise InvalidRequest("; ".join(sentences))
 
 
 def deployment_out(record: DeploymentRecord, public_url: str) -> dict[str, Any]:
@@ -192,6 +206,23 @@ def _renamed(name: str, body: dict[str, Any]) -> Iterator[str]:
             yield f'{path}: {_shown(value)} is not allowed: can\'t be changed, it is "{only}"'
 
 
+def _sentences(error: ValidationError, sentence: Callable[[ErrorDetails], str]) -> list[str]:
+    errors = error.errors(include_url=False)
+    more = [f"and {len(errors) - _MOST_SHOWN} more"] if len(errors) > _MOST_SHOWN else []
+    return [*map(sentence, errors[:_MOST_SHOWN]), *more]
+
+
+def _quiet_sentence(error: ErrorDetails) -> str:
+    path = _path(error["loc"])
+    if error["type"] == "missing":
+        return f"{path} is missing"
+    return (
+        "type is missing"
+        if error["type"] == "union_tag_not_found"
+        else f"{path}: {_allowed(error)}"
+    )
+
+
 def _sentence(error: ErrorDetails) -> str:
     path = _path(error["loc"])
     if error["type"] == "missing":
@@ -217,7 +248,7 @@ def _path(location: Iterable[int | str]) -> str:
     path = ""
     for part in location:
         # pydantic names the branch of a union, too; clients know of no such thing.
-        if part in ("scratch", "memory", "secret", "shared"):
+        if part in _BRANCHES:
             continue
         path += f"[{part}]" if isinstance(part, int) else f".{part}"
     return path.lstrip(".") or "the body"

@@ -10,11 +10,14 @@ from app.auth import Tokens, bearer
 from app.dispatch import Prepull, Publish
 from app.domain.compute import ComputeResource
 from app.domain.errors import NotFound, Unauthorized
+from app.domain.members import Names
+from app.domain.shared import SharedVolume
 from app.ledger import Ledger
 from app.ledger.deployments import DeploymentRecord
 from app.ledger.guesses import Guess
 from app.ledger.jobs import Submission
 from app.ledger.memory import Memory
+from app.ledger.secrets import Kind
 from app.settings import Settings
 
 _KEY = "onejob"
@@ -50,6 +53,7 @@ class Services:
     waiting: Waiting
     endings: Endings
     compute: dict[str, ComputeResource]  # of the operator's file; workers tell of more: `compute`
+    volumes: dict[str, SharedVolume]  # of the operator's file
 
 
 def install(app: Flask, services: Services) -> None:
@@ -72,6 +76,19 @@ def compute() -> dict[str, ComputeResource]:
     """What a deployment may ask for: the compute resources of the file and of live workers."""
     here = services()
     return here.ledger.nodes.compute() | here.compute
+
+
+def names() -> Names:
+    """What a deployment may refer to by name."""
+    here = services()
+    stored = here.ledger.secrets.names()
+    return Names(
+        compute=frozenset(compute()),
+        secrets=stored[Kind.SECRET],
+        file_secrets=stored[Kind.FILE_SECRET],
+        volumes=frozenset(here.volumes),
+        credentials=stored[Kind.CREDENTIALS],
+    )
 
 
 def access(name: str) -> DeploymentRecord | None:

@@ -15,13 +15,17 @@ from app.ledger.metrics import Metrics
 from app.ledger.nodes import Nodes
 from app.ledger.payloads import Payloads
 from app.ledger.recovery import Recovery
+from app.ledger.sealing import Sealer
+from app.ledger.secrets import Secrets
 from app.ledger.verbs import Verbs
 
 
 class Ledger:
-    """All of the ledger over one Redis client."""
+    """All of the ledger over one Redis client. `secrets_key` is the setting of that name."""
 
-    def __init__(self, client: redis.Redis, hint_seconds: float = 5) -> None:
+    def __init__(
+        self, client: redis.Redis, hint_seconds: float = 5, secrets_key: str | None = None
+    ) -> None:
         verbs = Verbs(client)
         self.client = client
         self.deployments = Deployments(client, verbs, hint_seconds)
@@ -32,6 +36,7 @@ class Ledger:
         self.nodes = Nodes(client, verbs)
         self.recovery = Recovery(client, verbs)
         self.metrics = Metrics(client, verbs)
+        self.secrets = Secrets(client, verbs, Sealer(secrets_key))
 
 
 def connect(

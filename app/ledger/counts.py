@@ -47,6 +47,7 @@ SWEPT: Final = (
     "overdue_killed",  # a replica past its deadline
     "container_removed",  # that no attempt needed
     "spool_removed",
+    "secrets_removed",
 )
 
 

@@ -50,6 +50,7 @@ _TEMPLATES: Final = {
     "told": "told:%s",  # number of the last addition of one worker process to the counts
     # access
     "inference_keys": "inference_keys",  # hash: key id → JSON of name and hash
+    "secrets": "secrets:%s",  # hash of one kind: name → JSON of the sealed value and what is listed
 }
 
 
@@ -156,6 +157,11 @@ def recovering() -> str:
 def inference_keys() -> str:
     """Hash: key id → JSON of its name and hash."""
     return _key("inference_keys")
+
+
+def secrets(kind: str) -> str:
+    """Hash: name → JSON of the sealed value and what may be listed, of one kind."""
+    return _key("secrets", kind)
 
 
 def lua_table() -> str:

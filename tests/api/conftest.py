@@ -19,7 +19,10 @@ def server(
     redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ApiServer]:
     """One API for all tests of this process."""
-    started = ApiServer.start(tmp_path_factory.mktemp("api"), redis_server.url)
+    folder = tmp_path_factory.mktemp("api")
+    volumes = folder / "volumes.toml"
+    volumes.write_text('[datasets]\npath = "/srv/datasets"\nread_only = true\n')
+    started = ApiServer.start(folder, redis_server.url, volumes_file=volumes)
     yield started
     started.stop()
 

@@ -17,6 +17,7 @@ TRIES = 5  # a free port may be taken by another before gunicorn binds it
 CLIENT_ID = "tests"
 CLIENT_SECRET = "a secret of the tests"
 TOKEN_SECRET = "what signs the tokens of the tests"
+SECRETS_KEY = "b25lIG9mIHRoZSBzZWNyZXRzIGtleXMgb2YgdGVzdHM="
 THREADS = 4  # few, so that a thread that is pinned is missed
 _WATCHDOG = 'read -r _; kill -9 "$0"'  # its standard input ends with the process that tests
 
@@ -159,6 +160,7 @@ def _environ(port: int, redis_url: str) -> dict[str, str]:
         "ONEJOB_CLIENT_ID": CLIENT_ID,
         "ONEJOB_CLIENT_SECRET": CLIENT_SECRET,
         "ONEJOB_TOKEN_SECRET": TOKEN_SECRET,
+        "ONEJOB_SECRETS_KEY": SECRETS_KEY,
         "ONEJOB_BIND": f"127.0.0.1:{port}",
         "ONEJOB_PUBLIC_URL": f"http://127.0.0.1:{port}",
         "ONEJOB_API_WORKERS": "1",

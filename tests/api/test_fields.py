@@ -172,12 +172,12 @@ TABLE: list[tuple[Change, str, str]] = [
     (
         mount(type="shared", mount_path="/s", volume_id="v"),
         "containers[0].volume_mounts[0].volume_id",
-        "there is no shared volume",
+        "must be one of datasets",
     ),
     (
         mount(type="shared", mount_path="/s", volumeId="v"),
         "containers[0].volume_mounts[0].volume_id",
-        "there is no shared volume",
+        "must be one of datasets",
     ),
     ({"compute": None}, "compute", "missing"),
     ({"compute": "cpu"}, "compute", "an object"),

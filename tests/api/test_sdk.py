@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from requests import HTTPError
@@ -12,13 +13,25 @@ from verda import VerdaClient
 from verda.containers import (
     ComputeResource,
     Container,
+    ContainersService,
+    CustomRegistryCredentials,
+    DockerHubCredentials,
     EntrypointOverridesSettings,
     EnvVar,
     EnvVarType,
     GeneralStorageMount,
     HealthcheckSettings,
 )
-from verda.containers._containers import MemoryMount
+from verda.containers._containers import (
+    AWSECRCredentials,
+    ContainerRegistryCredentials,
+    ContainerRegistrySettings,
+    GCRCredentials,
+    GithubCredentials,
+    MemoryMount,
+    SecretMount,
+    SecretType,
+)
 from verda.exceptions import APIException
 from verda.inference_client import InferenceClient, InferenceClientError
 from verda.job_deployments import (
@@ -175,6 +188,81 @@ def test_container_types(verda: VerdaClient) -> None:
     assert (cpu.name, cpu.currency, cpu.serverless_price) == ("cpu", "usd", 0)
     assert cpu.memory["size_in_gigabytes"] == 2
     assert verda.container_types.get(currency="eur")[0].currency == "eur"
+
+
+# -- what its service of containers can do with secrets -----------------------------------------
+
+
+@pytest.fixture
+def containers(verda: VerdaClient) -> ContainersService:
+    """The SDK's service that keeps secrets, too."""
+    return verda.containers
+
+
+def test_secrets(containers: ContainersService) -> None:
+    assert containers.get_secrets() == []
+    containers.create_secret("token", "hush")
+    (secret,) = containers.get_secrets()
+    assert (secret.name, secret.secret_type) == ("token", SecretType.GENERIC)
+    told("conflict", "exists already", lambda: containers.create_secret("token", "other"))
+    containers.delete_secret("token")
+    assert containers.get_secrets() == []
+
+
+def test_file_secrets(containers: ContainersService, tmp_path: Path) -> None:
+    (tmp_path / "a.pem").write_bytes(bytes(range(256)))
+    (tmp_path / "b.pem").write_bytes(b"")
+    paths = [str(tmp_path / name) for name in ("a.pem", "b.pem")]
+    containers.create_fileset_secret_from_file_paths("certificates", paths)
+    (secret,) = containers.get_fileset_secrets()
+    assert (secret.name, secret.secret_type) == ("certificates", SecretType.FILESET)
+    containers.delete_fileset_secret("certificates")
+    assert containers.get_fileset_secrets() == []
+
+
+ECR_REPO = "1234.dkr.ecr.eu-north-1.amazonaws.com/app"
+CONFIG_JSON = '{"auths": {"registry.test": {"auth": "dTpw"}}}'
+
+
+def test_registry_credentials(containers: ContainersService) -> None:
+    given = [
+        DockerHubCredentials("hub", "u", "p"),
+        GithubCredentials("github", "u", "p"),
+        GCRCredentials("google", '{"type": "service_account"}'),
+        AWSECRCredentials("aws", "AKIA0000", "p", "eu-north-1", ECR_REPO),
+        CustomRegistryCredentials("own", CONFIG_JSON),
+    ]
+    for credentials in given:
+        containers.add_registry_credentials(credentials)
+    names = [known.name for known in containers.get_registry_credentials()]
+    assert names == [credentials.name for credentials in given]
+    for name in names:
+        containers.delete_registry_credentials(name)
+    assert containers.get_registry_credentials() == []
+
+
+def test_a_deployment_with_all_of_them(
+    containers: ContainersService, jobs: JobDeploymentsService, tmp_path: Path
+) -> None:
+    containers.create_secret("token", "hush")
+    (tmp_path / "a.pem").write_bytes(b"hush")
+    containers.create_fileset_secret_from_file_paths("files", [str(tmp_path / "a.pem")])
+    containers.add_registry_credentials(CustomRegistryCredentials("own", CONFIG_JSON))
+    private = ContainerRegistrySettings(True, ContainerRegistryCredentials("own"))
+    full = with_container(
+        image="registry.test/app:1",
+        env=[EnvVar("TOKEN", "token", EnvVarType.SECRET)],
+        volume_mounts=[SecretMount("/files", "files", ["a.pem"])],
+    )
+    made = jobs.create(dataclasses.replace(full, container_registry_settings=private))
+    assert made.containers[0].env == [EnvVar("TOKEN", "token", EnvVarType.SECRET)]
+    assert made.container_registry_settings == private
+    assert jobs.update("hello", made) == made
+    told("conflict", "used by hello", lambda: containers.delete_secret("token"))
+    told("conflict", "used by hello", lambda: containers.delete_fileset_secret("files"))
+    told("conflict", "used by hello", lambda: containers.delete_registry_credentials("own"))
+    containers.delete_secret("token", force=True)
+    assert jobs.update("hello", made) == made
 
 
 # -- what its user is told ----------------------------------------------------------------------

@@ -23,7 +23,7 @@ LONG_LIVED = {"redis", "api", "worker", "firewall", "flower"} | MONITORING
 # Of these the file has the right value, or a secret's file has it.
 NOT_FOR_PEOPLE = {
     *("redis_url", "bind", "docker_host", "client_id", "client_secret", "token_secret"),
-    *("flower_password", "flower_port"),
+    *("flower_password", "flower_port", "secrets_key"),
 }
 # What both take and understand differently, or what one of them refuses.
 FOR_ONE_ALONE = {
@@ -143,6 +143,18 @@ class TestServices:
         assert root == str(Settings().spool_root)
         assert f"{root}:{root}:rw" in services["worker"]["volumes"]
 
+    def test_files_of_secrets_have_the_same_path_inside_and_outside(
+        self, services: dict[str, Any]
+    ) -> None:
+        root = services["worker"]["environment"]["ONEJOB_SECRETS_ROOT"]
+        assert root == str(Settings().secrets_root)
+        assert f"{root}:{root}:rw" in services["worker"]["volumes"]
+
+    def test_only_api_and_worker_can_read_secrets(self, services: dict[str, Any]) -> None:
+        name = "ONEJOB_SECRETS_KEY_FILE"
+        having = {n for n, s in services.items() if name in s.get("environment", {})}
+        assert having == {"api", "worker"}
+
     def test_the_worker_finds_the_network_that_the_file_makes(self) -> None:
         known = _meaning(tuple(first()), (FILE,))
         name = known["services"]["worker"]["environment"]["ONEJOB_NETWORK"]
@@ -165,7 +177,7 @@ class TestServices:
         secret = re.compile(r"SECRET|PASSWORD|REDIS_URL|CLIENT_ID|AUTH")
         for service in services.values():
             names = [name for name in service.get("environment", {}) if secret.search(name)]
-            assert [name for name in names if not name.endswith("_FILE")] == []
+            assert [name for name in names if not name.endswith(("_FILE", "_ROOT"))] == []
 
     @pytest.mark.parametrize("name", ["api", "worker", "flower"])
     def test_what_is_set_is_a_setting(self, services: dict[str, Any], name: str) -> None:
@@ -194,7 +206,7 @@ class TestExample:
         wanted = {variable(name) for name in set(Settings.model_fields) - NOT_FOR_PEOPLE}
         named = {name for name in example if name.startswith("ONEJOB_")}
         assert named - {"ONEJOB_IMAGE"} == wanted, "name it in compose.yaml and .env.example"
-        own = {"ONEJOB_NETWORK", "ONEJOB_COMPUTE_FILE", "ONEJOB_IMAGE"}
+        own = {"ONEJOB_NETWORK", "ONEJOB_COMPUTE_FILE", "ONEJOB_VOLUMES_FILE", "ONEJOB_IMAGE"}
         told = app_settings.load({name: example[name] for name in named - own})
         assert told == Settings()
 

@@ -27,7 +27,7 @@ from workers.engine import (
     SpoolMissing,
     StartRefused,
 )
-from workers.images import PulledImage, PullNews, Watch, unwatched
+from workers.images import Login, PulledImage, PullNews, Watch, unwatched
 
 IMAGE = Image("sha256:scripted", ("python3",), ("app.py",), 15)
 PATIENCE_SECONDS = 10.0
@@ -93,7 +93,8 @@ class ScriptedEngine:
     - `on_start`, `on_stop`: called with the container's spec, in the calling thread and without
       a lock: here a test plays the usher, and may call `exit`.
     - `available` = False: every verb raises EngineUnavailable.
-    - `calls`: the verbs, as they were called; `starts`: how often each name was started.
+    - `calls`: the verbs, as they were called; `starts`: how often each name was started;
+      `logins`: with what images were asked for.
     """
 
     def __init__(self, images: Mapping[str, Image | ImageError] | None = None) -> None:
@@ -108,6 +109,7 @@ class ScriptedEngine:
         self.available = True
         self.calls: list[str] = []
         self.starts: Counter[str] = Counter()
+        self.logins: list[Login | None] = []
         self.networks: set[str] = set()
         self.volumes: set[str] = set()
         self._replicas: dict[str, Replica] = {}  # by name
@@ -163,8 +165,11 @@ class ScriptedEngine:
 
     # -- the engine's side -------------------------------------------------------------------
 
-    def image(self, ref: str, *, refresh: bool, watch: Watch = unwatched) -> Image:
+    def image(
+        self, ref: str, *, refresh: bool, watch: Watch = unwatched, login: Login | None = None
+    ) -> Image:
         with self._verb("image"):
+            self.logins.append(login)
             if ref in self.registry and (refresh or ref not in self.images):
                 self._pull(ref, watch)
             found = self.images.get(ref)

@@ -6,6 +6,7 @@ import pytest
 import redis
 
 from app.ledger import Ledger
+from tests.api.server import SECRETS_KEY
 from tests.ledger.scene import Scene, Stuttering
 from tests.redis_server import RedisServer, redis_client, redis_server, redis_url
 
@@ -14,14 +15,14 @@ __all__ = ["redis_client", "redis_server", "redis_url"]
 
 @pytest.fixture
 def ledger(redis_client: redis.Redis) -> Ledger:
-    return Ledger(redis_client, hint_seconds=5)
+    return Ledger(redis_client, hint_seconds=5, secrets_key=SECRETS_KEY)
 
 
 @pytest.fixture
 def stuttering(redis_server: RedisServer, redis_client: redis.Redis) -> Iterator[Ledger]:
     """The ledger over a client that sends every script twice."""
     client = Stuttering(port=redis_server.port, socket_timeout=30)
-    yield Ledger(client, hint_seconds=5)
+    yield Ledger(client, hint_seconds=5, secrets_key=SECRETS_KEY)
     client.close()
 
 

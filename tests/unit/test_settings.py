@@ -160,3 +160,30 @@ def test_a_compute_file_that_is_wrong_is_a_setting_that_is_wrong(tmp_path: Path)
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load({}).bind = "x"  # type: ignore[misc]
+
+
+KEY = "b25lIG9mIHRoZSBzZWNyZXRzIGtleXMgb2YgdGVzdHM="
+
+
+@pytest.mark.parametrize("keys", [KEY, f"{KEY},{KEY}", f"{KEY}, {KEY}"])
+def test_secrets_keys_may_be_several(keys: str) -> None:
+    assert load({"ONEJOB_SECRETS_KEY": keys}).secrets_key == keys
+
+
+@pytest.mark.parametrize("keys", ["hush", f"{KEY},", f"{KEY},hush", KEY[:-4], KEY + "AAAA"])
+def test_a_secrets_key_that_is_none_is_told_and_not_shown(keys: str) -> None:
+    (line,) = errors({"ONEJOB_SECRETS_KEY": keys})
+    assert line.startswith("ONEJOB_SECRETS_KEY: ")
+    assert "hush" not in line
+    assert KEY not in line
+
+
+def test_a_volumes_file_that_can_not_be_used_is_told(tmp_path: Path) -> None:
+    volumes = tmp_path / "volumes.toml"
+    given = {f"ONEJOB_{n}": "x" * 32 for n in ("CLIENT_ID", "CLIENT_SECRET", "TOKEN_SECRET")}
+    settings = load(given | {"ONEJOB_VOLUMES_FILE": str(volumes)})
+    with pytest.raises(SettingsError, match=r"ONEJOB_VOLUMES_FILE: .*volumes\.toml"):
+        create_app(settings)
+    volumes.write_text('[a]\npath = "srv"\n')
+    with pytest.raises(SettingsError, match="ONEJOB_VOLUMES_FILE: volume 'a': path"):
+        create_app(settings)

@@ -12,6 +12,7 @@ import pytest
 from app.domain.compute import Capacity, Offer
 from app.domain.deployment import Deployment
 from app.domain.job import Hint, Job, State
+from app.domain.shared import SharedVolume
 from app.domain.transport import RequestHead
 from app.ledger import Ledger, connect
 from app.settings import Settings
@@ -25,6 +26,7 @@ from tests.workers.stand_ins import (
     Gate,
     Hook,
     Hooked,
+    HookedSecretRoot,
     HookedSpoolRoot,
     Killed,
     Refused,
@@ -38,8 +40,9 @@ from workers.engine import ContainerSpec
 from workers.fitness import Fitness
 from workers.room import Room
 from workers.roster import Roster
+from workers.secret_files import SecretRoot
 from workers.site import Site
-from workers.spool import SpoolRoot
+from workers.spool import SpoolRoot, remove_tree
 from workers.sweep import Sweep
 from workers.upkeep import Upkeep
 from workers.watch import Watcher
@@ -72,12 +75,15 @@ class Rig:
         self.url = url
         members: dict[str, Any] = {"stop_grace_seconds": 0.1, "lease_seconds": 60, "redis_url": url}
         self.settings = Settings(spool_root=spool_root, **(members | settings))
-        self.ledger = Ledger(connect(url), self.settings.hint_seconds)
+        self.ledger = Ledger(connect(url), self.settings.hint_seconds, self.settings.secrets_key)
         self.engine = Engine()
         self.engine.on_start = self._started
         self.root = SpoolRoot(spool_root)
         self.node = self.root.make()
+        # In memory, as it has to be; made by the first that needs it.
+        self.secret_root = SecretRoot(Path(f"/dev/shm/onejob-test-{self.node}") / self.node)
         self.offer = Offer(Capacity(64, 2**20))
+        self.volumes: dict[str, SharedVolume] = {}
         self.published: list[Hint] = []
         self.to_node_published: list[Hint] = []
         self.deployment = self.ledger.deployments.create(spec(cap=cap), "me")
@@ -92,19 +98,22 @@ class Rig:
             thread.join(10)
             assert not thread.is_alive(), "a supervisor never came to its end"
         self.ledger.client.close()
+        remove_tree(self.secret_root.path.parent)
 
     # -- worker processes --------------------------------------------------------------------
 
     def site(self, hook: Hook = lambda _: None, **settings: Any) -> Site:
         """Another worker process of the node."""
-        ledger = Ledger(connect(self.url), self.settings.hint_seconds)
+        given = self.settings.model_copy(update=settings)
+        ledger = Ledger(connect(self.url), given.hint_seconds, given.secrets_key)
         for name in ("attempts", "payloads"):
             setattr(ledger, name, Hooked(getattr(ledger, name), name, hook))
         return Site(
-            settings=self.settings.model_copy(update=settings),
+            settings=given,
             ledger=ledger,
             engine=Hooked(self.engine, "engine", hook),  # type: ignore[arg-type]
             spool_root=HookedSpoolRoot(self.root.path, hook),
+            secret_root=HookedSecretRoot(self.secret_root.path, hook),
             node=self.node,
             notes=(),
             identity="this machine",
@@ -114,6 +123,7 @@ class Rig:
             roster=Roster(),
             fitness=Fitness(),
             watcher=WATCHER,
+            volumes=self.volumes,
         )
 
     def supervise(
@@ -218,6 +228,7 @@ class Rig:
         """No container, no directory, no lease, no slot. Drafts are the sweep's, in time."""
         assert self.engine.names() == set()
         assert self.root.replicas() == []
+        assert self.secret_root.replicas() == []
         assert self.ledger.attempts.held(self.node) == []
         assert self.slots() == set()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.workers.rig import Engine, Usher, runs
 from workers import site
 from workers.engine import Container, ContainerSpec, EngineUnavailable, Image
-from workers.images import Watch, unwatched
+from workers.images import Login, Watch, unwatched
 
 
 def _started(spec: ContainerSpec) -> None:
@@ -41,11 +41,13 @@ class HangingEngine(Engine):
             raise EngineUnavailable("no engine answers")
         return super().owned(node)
 
-    def image(self, ref: str, *, refresh: bool, watch: Watch = unwatched) -> Image:
+    def image(
+        self, ref: str, *, refresh: bool, watch: Watch = unwatched, login: Login | None = None
+    ) -> Image:
         if os.environ.get("TEST_HANGS") == "image":
             print("the engine hangs", flush=True)
             threading.Event().wait()
-        return super().image(ref, refresh=refresh, watch=watch)
+        return super().image(ref, refresh=refresh, watch=watch, login=login)
 
     def stop(self, id: str, seconds: float) -> None:
         if os.environ.get("TEST_HANGS") == "stop":

@@ -11,6 +11,7 @@ from app.domain.job import Job
 from tests.contracts.scripted_engine import Replica, ScriptedEngine
 from workers import plan
 from workers.engine import ContainerSpec, Image
+from workers.secret_files import SecretFiles, SecretRoot
 from workers.spool import Spool, SpoolRoot
 
 IMAGE = "example/app:1"
@@ -83,6 +84,17 @@ class HookedSpoolRoot(SpoolRoot):
 
     def attempt(self, replica: str) -> Spool:
         return Hooked(super().attempt(replica), "spool", self._hook)  # type: ignore[return-value]
+
+
+class HookedSecretRoot(SecretRoot):
+    """Its files call a hook."""
+
+    def __init__(self, path: Path, hook: Hook) -> None:
+        super().__init__(path)
+        self._hook = hook
+
+    def attempt(self, replica: str) -> SecretFiles:
+        return Hooked(super().attempt(replica), "secrets", self._hook)  # type: ignore[return-value]
 
 
 class Usher:

@@ -137,12 +137,13 @@ def test_our_variables_can_not_be_overridden() -> None:
         {"name": "MINE", "value_or_reference_to_secret": "a=b\nc"},
         {"name": "SECRET", "value_or_reference_to_secret": "ref", "type": "secret"},
     ]
-    assert plan.environment(made(env=env)) == {
+    assert plan.environment(made(env=env), {"ref": "its value"}) == {
         "PORT": "8080",
         "JOB_ID": "job-1.a",
         "JOB_DEPLOYMENT": "hello",
         "JOB_ATTEMPT": "2",
         "MINE": "a=b\nc",
+        "SECRET": "its value",
     }
 
 
