@@ -28,7 +28,7 @@ class Credentials:
 def load_or_make(path: Path) -> Credentials:
     """The credentials of a data directory, made at the first call. Raises CredentialsError."""
     if path.exists():
-        return _with_secrets_key(path, _read(path))
+        return _with_secrets_key(path, read(path))
     made = Credentials(
         client_id=f"onejob-{secrets.token_hex(6)}",
         client_secret=secrets.token_urlsafe(32),
@@ -41,7 +41,8 @@ def load_or_make(path: Path) -> Credentials:
     return made
 
 
-def _read(path: Path) -> Credentials:
+def read(path: Path) -> Credentials:
+    """The credentials of a data directory. Raises CredentialsError, and OSError without them."""
     try:
         known = json.loads(path.read_text())
         known = {"secrets_key": ""} | known  # there was none in older files

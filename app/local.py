@@ -6,11 +6,14 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from app import settings as app_settings
-from app.settings import Settings
+from app import credentials
+
+if TYPE_CHECKING:
+    from app.settings import Settings
 
 _PORT = re.compile(r"^port ([0-9]+)$", re.MULTILINE)
 _PASSWORD = re.compile(r"^requirepass (\S+)$", re.MULTILINE)
@@ -41,6 +44,31 @@ def environ(data: Path | None) -> Mapping[str, str]:
         "ONEJOB_REDIS_URL": _redis_url(folder),
         "ONEJOB_SPOOL_ROOT": str(folder / "spool"),
         "ONEJOB_SECRETS_KEY": _secrets_key(folder),
+    }
+
+
+def client_settings(data: Path | None) -> dict[str, str]:
+    """The URL and the keys of the server on a data directory, else of the one on the default.
+
+    Empty where none runs there; raises NotRunning if the directory was named.
+    """
+    folder = (data or default_data()).resolve()
+    if data is None and not _runs(folder):
+        return {}
+    try:
+        known = credentials.read(folder / "credentials.json")
+        url = (folder / "url").read_text()
+    except (credentials.CredentialsError, OSError) as error:
+        if data is None:  # somebody else's, or one that is just starting
+            return {}
+        raise NotRunning(f"no onejob of yours runs on {folder}") from error
+    if not _runs(folder):
+        raise NotRunning(f"no onejob runs on {folder}")
+    return {
+        "url": url,
+        "client_id": known.client_id,
+        "client_secret": known.client_secret,
+        "inference_key": known.inference_key,
     }
 
 
@@ -98,6 +126,8 @@ def given() -> dict[str, str]:
     return own | dict(found)
 
 
-def settings() -> Settings:
+def settings() -> "Settings":
     """The settings of the command that runs. Raises SettingsError."""
+    from app import settings as app_settings  # takes long to import, and clients need none
+
     return app_settings.load(given())

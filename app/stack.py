@@ -7,6 +7,7 @@ import shutil
 import socket
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -19,10 +20,11 @@ import redis
 from app import credentials as kept
 from app import settings as app_settings
 from app.children import Child
-from app.client import direct
 from app.credentials import Credentials
 from app.ledger import Ledger, connect
 
+# Never through a proxy of the environment, which can't reach loopback.
+direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 LOCK_SECONDS = 2.0  # for processes that are just ending
 WORKER_STOP_SECONDS = 20  # beyond its replicas' grace: their containers have to be removed
 
@@ -156,6 +158,7 @@ class Stack:
     def start_api(self) -> None:
         """gunicorn with the Flask app."""
         argv = [_tool("gunicorn"), "-c", "python:app.gunicorn_config", "app.web:create_app()"]
+        (self.layout.data / "url").write_text(self.layout.url)  # commands beside it find it there
         self._start("api", argv).until(_answers(f"{self.layout.url}/health"), 60)
 
     def start_worker(self) -> None:

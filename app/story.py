@@ -34,14 +34,19 @@ class Story:
             self._out.flush()
             self._live = text
 
+    def quiet(self) -> None:
+        """Takes the live line away."""
+        if self._live:
+            self._out.write("\r\x1b[2K")
+            self._out.flush()
+            self._live = ""
+
     def paint(self, text: str, how: str) -> str:
         """The text in a colour, on a terminal."""
         return f"\x1b[{_COLOURS[how]}m{text}\x1b[0m" if self._terminal else text
 
     def _write(self, line: str) -> None:
-        if self._live:
-            self._out.write("\r\x1b[2K")
-            self._live = ""
+        self.quiet()
         self._out.write(line + "\n")
         self._out.flush()
 
