@@ -17,8 +17,6 @@ from tests.api.wire import Answer, call
 from tests.api.worker import OK, PlayedWorker
 from tests.redis_server import RedisServer
 
-# Of which a fifth is more than is submitted until the API looks again: it never comes to its bound.
-
 
 def is_error(answer: Answer, status: int, code: str) -> bool:
     assert answer.status == status, answer
