@@ -33,7 +33,7 @@ COMMANDS: Final = {
         "up": ("app.up_command:up", "Start everything on this machine."),
         "node": ("app.operations:node", "The machines that run jobs."),
         "drain": ("app.operations:drain", "Have a machine take no new jobs."),
-        "secrets": ("app.operations:secrets", "What is stored sealed."),
+        "secrets": ("app.operations:secrets", "What clients have stored for their deployments."),
         "sweep": ("app.operations:sweep", "Do once what every worker does all the time."),
         "recover": ("app.operations:recover", "After Redis was restored from an older file."),
     },
