@@ -14,6 +14,9 @@ from tests.conftest import require
 COMPOSE = Path(__file__).parents[2] / "compose"
 FILE = COMPOSE / "compose.yaml"
 OVERRIDE = COMPOSE / "compose.debian.yaml"
+REDIS_PORT = COMPOSE / "compose.redis.yaml"
+DISK = COMPOSE / "compose.disk.yaml"
+WORKER_FILE = COMPOSE / "worker.yaml"
 FETCH = Path(__file__).with_name("fetch-v2")
 
 
@@ -49,7 +52,7 @@ def machines_own() -> list[str]:
 
 def clean_environ(**changes: str) -> dict[str, str]:
     """The environment without anything that docker-compose would put into our file."""
-    names = "ONEJOB COMPOSE REDIS API FLOWER WORKER REPLICA PROMETHEUS GRAFANA"
+    names = "ONEJOB COMPOSE REDIS API FLOWER WORKER REPLICA PROMETHEUS GRAFANA PROXY DOCKER_ROOT"
     ours = tuple(f"{name}_" for name in names.split())
     kept = {n: v for n, v in os.environ.items() if not n.startswith(ours) and n != "DOCKER_SOCKET"}
     return kept | changes

@@ -18,7 +18,7 @@ def meaning(text: str) -> dict[str, Any]:
         "services": services,
         "networks": networks,
         "network names": named,
-        "volumes": sorted(read["volumes"]),
+        "volumes": sorted(read.get("volumes", [])),
     }
 
 

@@ -1,19 +1,26 @@
 """Our compose file brought up for real, under a name and in places of its own."""
 
 import base64
+import contextlib
 import http.client
 import json
 import secrets
+import socket
 import subprocess
+import threading
 import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import docker
+import requests
 
 from tests.api.faces import Faces, deployment
 from tests.api.wire import call
-from tests.compose.commands import COMPOSE, FILE, OVERRIDE, clean_environ, run
+from tests.compose.commands import COMPOSE, FILE, OVERRIDE, REDIS_PORT, clean_environ, run
 from tests.e2e.house import APP, free_port, until
 from tests.images import base_image
 
@@ -28,8 +35,11 @@ class Project:
         self.bridge = f"oj-{secrets.token_hex(4)}"
         self.spool = folder / "spool"
         self.port, self.flower_port = free_port(), free_port()
+        self.proxy_port, self.redis_address = free_port(), f"{gateway()}:{free_port()}"
         settings = {
-            "API_ADDRESS": f"127.0.0.1:{self.port}",
+            "API_ADDRESS": f"127.0.0.1:{self.port}-{self.port + 9}",
+            "PROXY_ADDRESS": f"127.0.0.1:{self.proxy_port}",
+            "REDIS_ADDRESS": self.redis_address,
             "FLOWER_ADDRESS": f"127.0.0.1:{self.flower_port}",
             "ONEJOB_PUBLIC_URL": self.url,
             "ONEJOB_SPOOL_ROOT": str(self.spool),
@@ -42,7 +52,8 @@ class Project:
         }
         env = folder / "env"
         env.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
-        self._command = [*command, "-f", str(FILE), "-f", str(OVERRIDE)]
+        files = (FILE, OVERRIDE, REDIS_PORT)
+        self._command = [*command, *(word for path in files for word in ("-f", str(path)))]
         self._command += ["--env-file", str(env), "-p", self.name]
         self.credentials: dict[str, str] = {}
         self.faces: Faces
@@ -56,10 +67,12 @@ class Project:
         """Brings it up, or changes what is up, and waits until a worker is there."""
         self.compose("up", "-d", "--no-build", *arguments)
         until(self._ready, self._logs)
+        if self.credentials:
+            self.faces = replace(self.faces, port=self.port)
 
     def down(self) -> None:
         """Takes it down with its volumes."""
-        self.compose("down", "--volumes")
+        self.compose("--profile", "proxy", "down", "--volumes")
 
     def log_in(self) -> None:
         """Gets the credentials as an operator does, and makes clients of them."""
@@ -80,7 +93,7 @@ class Project:
 
     # -- jobs --------------------------------------------------------------------------------
 
-    def deploy(self, name: str, lines: str, max_replica_count: int) -> None:
+    def deploy(self, name: str, lines: str, max_replica_count: int, **changes: Any) -> None:
         """A deployment whose replicas run these lines of tests/usher/app.py's language."""
         container = {
             "image": base_image(),
@@ -88,7 +101,7 @@ class Project:
             "entrypoint_overrides": {"enabled": True, "entrypoint": entrypoint(lines)},
         }
         scaling = deployment()["scaling"] | {"max_replica_count": max_replica_count}
-        self.faces.deploy(name, containers=[container], scaling=scaling)
+        self.faces.deploy(name, containers=[container], scaling=scaling, **changes)
 
     def finished(self, name: str, job_id: str) -> dict[str, Any]:
         """Waits for the job's end; what /status says then."""
@@ -135,15 +148,72 @@ class Project:
 
     def address(self, service: str) -> str:
         """A service's address in the services' own network."""
+        (address,) = self.addresses(service).values()
+        return address
+
+    def addresses(self, service: str) -> dict[str, str]:
+        """Those of all its containers that run, by the container's id."""
         client = docker.APIClient()
         labels = [
             f"com.docker.compose.project={self.name}",
             f"com.docker.compose.service={service}",
         ]
-        (container,) = client.containers(filters={"label": labels})
+        found = client.containers(filters={"label": labels})
         client.close()
-        networks = container["NetworkSettings"]["Networks"]
-        return str(networks[f"{self.name}_default"]["IPAddress"])
+        network = f"{self.name}_default"
+        return {c["Id"]: c["NetworkSettings"]["Networks"][network]["IPAddress"] for c in found}
+
+    def proxy_talks_to(self) -> set[str]:
+        """The ids of the API's containers that the proxy has a connection to just now."""
+        client = docker.APIClient()
+        pid = client.inspect_container(self.first("proxy"))["State"]["Pid"]
+        client.close()
+        rows = [row.split() for row in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()]
+        peers = {row[2] for row in rows if row[3] == "01"}  # established
+        hexed = {id: socket.inet_aton(at)[::-1].hex() for id, at in self.addresses("api").items()}
+        return {id for id, at in hexed.items() if f"{at.upper()}:{8080:04X}" in peers}
+
+    def first(self, service: str) -> str:
+        """The id of its container that has number 1. Raises LookupError."""
+        client = docker.APIClient()
+        labels = {"project": self.name, "service": service, "container-number": 1}
+        filters = [f"com.docker.compose.{name}={value}" for name, value in labels.items()]
+        found = client.containers(filters={"label": filters})
+        client.close()
+        return str(found[0]["Id"])
+
+    def running(self, deployment: str) -> dict[str, str]:
+        """When each replica of a deployment was started that runs now, by its container's id."""
+        client = docker.APIClient()
+        node = (self.spool / "node").read_text()
+        labels = [f"onejob.node={node}", f"onejob.deployment={deployment}"]
+        found = client.containers(filters={"label": labels})
+        started = {c["Id"]: client.inspect_container(c["Id"])["State"]["StartedAt"] for c in found}
+        client.close()
+        return started
+
+    @contextlib.contextmanager
+    def starts(self) -> Iterator[Counter[str]]:
+        """Counts the containers that are started meanwhile, by job."""
+        client = docker.APIClient()
+        node = (self.spool / "node").read_text()
+        filters = {"label": f"onejob.node={node}", "event": "start"}
+        stream = client.events(filters=filters, decode=True)
+        counted: Counter[str] = Counter()
+
+        def count() -> None:
+            with contextlib.suppress(requests.RequestException, ValueError):  # it was closed
+                for event in stream:
+                    counted[event["Actor"]["Attributes"]["onejob.job"]] += 1
+
+        reader = threading.Thread(target=count)
+        reader.start()
+        try:
+            yield counted
+        finally:
+            stream.close()
+            reader.join()
+            client.close()
 
     def spools(self) -> list[str]:
         """Names in the spool's directory of attempts."""
@@ -173,18 +243,39 @@ class Project:
 
     def _ready(self) -> bool:
         try:
+            self.port = self._published()  # a container that is started again may get another one
             return bool(call(self.port, "GET", "/ready").json["status"] == "ok")
-        except (OSError, http.client.HTTPException):  # not up yet
+        except (LookupError, OSError, http.client.HTTPException):  # not up yet
             return False
+
+    def _published(self) -> int:
+        """The port of this machine that a container of the API has. Raises LookupError."""
+        container = next(iter(self.addresses("api")), None)
+        if container is None:
+            raise LookupError("no container of the API runs")
+        client = docker.APIClient()
+        try:
+            (port,) = client.port(container, 8080) or [{}]
+            return int(port["HostPort"])
+        finally:
+            client.close()
 
     def _logs(self) -> str:
         return run(self._command, "logs", "--no-color", "--tail=30").stdout
 
 
+def gateway() -> str:
+    """An address of this machine that containers reach."""
+    client = docker.APIClient()
+    config = client.inspect_network("bridge")["IPAM"]["Config"]
+    client.close()
+    return str(config[0]["Gateway"])
+
+
 def build() -> None:
     """Builds the images as one does where no registry answers."""
     done = subprocess.run(
-        [COMPOSE / "build-debian"],
+        [COMPOSE / "build-debian", "--proxy"],
         env=clean_environ(ONEJOB_IMAGE=IMAGE),
         capture_output=True,
         text=True,

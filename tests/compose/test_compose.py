@@ -1,22 +1,33 @@
 """The services brought up by docker-compose, a job run through them, and all of it gone."""
 
+import contextlib
+import http.client
+import itertools
 import os
 import shutil
 import socket
 import sys
 import threading
+import time
 import urllib.error
+import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import docker
 import pytest
 from verda import VerdaClient
 from verda.containers import ComputeResource, Container, EntrypointOverridesSettings
 from verda.inference_client import InferenceClient
 from verda.job_deployments import JobDeployment, JobScalingOptions
 
+from tests.api.faces import Faces
+from tests.api.wire import Answer, exchange
 from tests.compose.commands import machines_own
-from tests.compose.project import Project, build, entrypoint
+from tests.compose.project import Project, build, entrypoint, packet_filter_rules
+from tests.compose.second_machine import SecondMachine, engine_root
 from tests.conftest import engine_answers, require
 from tests.e2e.house import free_port, until
 from tests.images import base_image
@@ -48,7 +59,22 @@ for target in data.partition(b"\\r\\n\\r\\n")[2].decode().split():
         answers[target] = str(error)
 c.sendall(b"HTTP/1.1 200 OK\\r\\n\\r\\n" + json.dumps(answers).encode())
 """
-EARLY, LATE = 10, 6  # jobs
+# Tells the head that it got, and the sum of the body.
+ECHO = """
+import hashlib
+s = listen(); answer_health(s); c, _ = s.accept(); data = read_request(c)
+head, _, body = data.partition(b"\\r\\n\\r\\n")
+told = head + b"\\r\\nsum: " + hashlib.sha256(body).hexdigest().encode()
+c.sendall(b"HTTP/1.1 200 OK\\r\\nX-Accel-Redirect: /@once\\r\\nX_App: yes\\r\\n\\r\\n" + told)
+"""
+# Runs until somebody leaves a file in its container.
+HELD = """
+s = listen(); answer_health(s); c, _ = s.accept(); read_head(c)
+while not os.path.exists("/tmp/go"): time.sleep(0.05)
+c.sendall(OK)
+"""
+QUICK = "c = take_job(); c.sendall(OK)\n"
+EARLY, LATE = 10, 9  # jobs
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +93,16 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     finally:
         project.remove_replicas()
         project.down()
+
+
+@pytest.fixture(scope="class")
+def proxied(project: Project) -> Iterator[Faces]:
+    """Clients of the proxy, behind which there are two containers of the API."""
+    project.compose("--profile", "proxy", "up", "-d", "--no-build", "--scale", "api=2")
+    faces = Faces(project.proxy_port, project.faces.key, project.faces.token)
+    until(lambda: answers(faces), lambda: project.compose("logs", "proxy"))
+    yield faces
+    project.up()
 
 
 def test_the_unmodified_sdk_runs_a_job(project: Project) -> None:
@@ -125,7 +161,7 @@ def test_flower_remembers(project: Project) -> None:
 
 
 def test_the_cap_is_exact_while_workers_are_added(project: Project) -> None:
-    project.deploy("scaled", "c = take_job(); time.sleep(0.7); c.sendall(OK)\n", 2)
+    project.deploy("scaled", "c = take_job(); time.sleep(0.7); c.sendall(OK)\n", 3)
     seen: Counter[int] = Counter()
     done = threading.Event()
 
@@ -137,18 +173,38 @@ def test_the_cap_is_exact_while_workers_are_added(project: Project) -> None:
     sampler.start()
     try:
         ids = [project.faces.submit("scaled", X_Inference_Id=f"early-{n}") for n in range(EARLY)]
-        project.up("--scale", "worker=2")
-        until(lambda: project.compose("logs", "--no-color", "worker").count(" ready.") == 2)
+        project.up("--scale", "worker=3")
+        until(lambda: project.compose("logs", "--no-color", "worker").count(" ready.") == 3)
         ids += [project.faces.submit("scaled", X_Inference_Id=f"late-{n}") for n in range(LATE)]
         states = {project.finished("scaled", job_id)["State"] for job_id in ids}
     finally:
         done.set()
         sampler.join()
     assert states == {"succeeded"}
-    assert max(seen) == 2, seen
+    assert max(seen) == 3, seen
     wanted = {f"scaled.{job_id}" for job_id in ids}
     until(lambda: wanted <= set(project.tasks()), lambda: str(project.tasks()))
-    assert len({worker for id, worker in project.tasks().items() if id in wanted}) == 2
+    assert len({worker for id, worker in project.tasks().items() if id in wanted}) == 3
+
+
+def test_workers_that_are_taken_away_disturb_no_job(project: Project) -> None:
+    project.up("--scale", "worker=3")
+    project.deploy("held", HELD, 3)
+    project.deploy("quick", QUICK, 2)
+    with project.starts() as started:
+        held = [project.faces.submit("held", X_Inference_Id=f"held-{n}") for n in range(3)]
+        until(lambda: all(state(project, "held", job_id) == "running" for job_id in held))
+        before = project.running("held")
+        with load(project.faces, "quick", 2) as quick:
+            until(lambda: quick)
+            project.compose("up", "-d", "--no-build", "--scale", "worker=1")
+            scaled = quick.total()
+            until(lambda: quick.total() > scaled + 2)
+        assert len(project.addresses("worker")) == 1
+        assert project.running("held") == before
+        release(before)
+        assert {project.finished("held", job_id)["State"] for job_id in held} == {"succeeded"}
+    assert started == quick + Counter(held)
 
 
 def test_jobs_outlive_their_workers(project: Project) -> None:
@@ -160,6 +216,90 @@ def test_jobs_outlive_their_workers(project: Project) -> None:
     project.up()
     assert project.finished("patient", job_id)["State"] == "succeeded"
     assert project.faces.result("patient", job_id).body == b"ok"
+
+
+class TestProxy:
+    """The profile `proxy`."""
+
+    def test_a_request_passes_unchanged(self, project: Project, proxied: Faces) -> None:
+        project.deploy("echo", ECHO, 2)
+        headers = [(f"X-Many_{n}", str(n)) for n in range(200)]
+        headers += [("X-Long", "v" * 65536), ("X-Twice", "1"), ("x-twice", "2")]
+        body = os.urandom(1 << 20) * 30
+        seen = {}
+        for name, faces in (("plain", project.faces), ("proxied", proxied)):
+            own = ("Content-Length", str(len(body))), ("X-Inference-Id", name)
+            head = faces.head("PUT", "/echo/a%2Fb//c/%e4/?q=%20&x=/../", *headers, *own)
+            # Redis may be too long about so much on a slow disk; then clients repeat.
+            answer = until(lambda h=head, to=faces.port: unless_503(exchange(to, h, body)))
+            assert answer.status == 202, answer
+            project.finished("echo", name)
+            result = faces.result("echo", name)
+            assert (result["X-Accel-Redirect"], result["X_App"]) == ("/@once", "yes")
+            lines = result.body.split(b"\r\n")
+            seen[faces] = [line for line in lines if not line.startswith(b"X-Inference-Id")]
+        assert seen[proxied][0] == b"PUT /a%2Fb//c/%e4/?q=%20&x=/../ HTTP/1.1"
+        assert seen[proxied] == seen[project.faces]
+
+    def test_what_is_refused_is_refused_in_the_apis_form(
+        self, project: Project, proxied: Faces
+    ) -> None:
+        project.deploy("small", QUICK, 1)
+        expecting = ("Expect", "100-continue"), ("Content-Length", str(1 << 26))
+        with proxied.open("POST", "/small", *expecting) as connection:
+            assert refusal(connection.answer()) == (413, "payload_too_large")
+        for method, target, header, wanted in (
+            ("POST", "/small/%zz", "", (400, "invalid_request")),
+            ("TRACE", "/small", "", (405, "method_not_allowed")),
+            ("POST", "/small", "v" * 200_000, (431, "invalid_request")),
+            ("GET", "/@once", "", (404, "not_found")),
+        ):
+            with proxied.open(method, target, ("X-Long", header)) as connection:
+                assert refusal(connection.answer()) == wanted, (method, target)
+
+    def test_an_api_container_dies_and_clients_repeat_but_the_proxy_does_not(
+        self, project: Project, proxied: Faces
+    ) -> None:
+        project.deploy("lonely", HELD, 2)
+        project.deploy("steady", QUICK, 3)
+        # nginx would repeat a GET by itself; without an id that makes another job.
+        with proxied.open("GET", "/lonely", ("Prefer", "wait=15")) as waiting:
+            until(lambda: project.running("lonely"))
+            (holder,) = until(lambda: one(project.proxy_talks_to()))
+            with project.starts() as started, load(proxied, "steady", 3) as taken:
+                addresses = project.addresses("api")
+                until(lambda: all(submits(address) for address in addresses.values()))
+                remove(holder)
+                before = taken.total()
+                assert refusal(waiting.answer()) == (503, "service_unavailable")
+                until(lambda: taken.total() >= before + 6)
+        assert started == taken
+        assert len(proxied.control("GET", "/job-deployments/lonely/jobs").json["jobs"]) == 1
+        release(project.running("lonely"))
+
+    def test_without_an_api_it_says_so(self, project: Project, proxied: Faces) -> None:
+        project.compose("kill", "api")
+        answer = proxied.data("POST", "/steady")
+        assert refusal(answer) == (503, "service_unavailable")
+        assert int(answer["Retry-After"]) > 0
+
+
+def test_a_second_machine_works_for_the_same_redis(project: Project, tmp_path: Path) -> None:
+    machine = SecondMachine(machines_own(), project, tmp_path)
+    try:
+        machine.compose("up", "-d", "--no-build")
+        until(lambda: "far" in offered(project), machine.logs)
+        project.deploy("distant", QUICK, 1, compute={"name": "far", "size": 1})
+        status = project.finished("distant", project.faces.submit("distant"))
+        assert (status["State"], status["Node"]) == ("succeeded", machine.node)
+        until(lambda: any(machine.bridge in rule for rule in packet_filter_rules()))
+        root = engine_root()
+        ask = f"import os; print(os.stat({str(root)!r}).st_dev)"
+        said = machine.compose("exec", "-T", "worker", "python3", "-c", ask)
+        assert said.strip() == str((root / "image").stat().st_dev)
+    finally:
+        machine.compose("down")
+    assert not any(machine.bridge in rule for rule in packet_filter_rules())
 
 
 # The last one: nothing is there after it.
@@ -177,3 +317,100 @@ def test_down_leaves_nothing_behind(project: Project) -> None:
         "spools": [],
         "rules": [],
     }
+
+
+def state(project: Project, name: str, job_id: str) -> str:
+    """The exact state of a job."""
+    return str(project.faces.status(name, job_id).json["State"])
+
+
+def release(containers: Iterable[str]) -> None:
+    """Lets replicas of HELD go on."""
+    client = docker.APIClient()
+    for container in containers:
+        made = client.exec_create(container, ["touch", "/tmp/go"])
+        client.exec_start(made)
+    client.close()
+
+
+def one(found: set[str]) -> set[str]:
+    """The set if there is exactly one in it; a health check may be under way beside it."""
+    return found if len(found) == 1 else set()
+
+
+def answers(faces: Faces) -> bool:
+    """Whether the API can be reached that way."""
+    try:
+        return faces.data("GET", "/health").status == 200
+    except (OSError, http.client.HTTPException):  # not up yet
+        return False
+
+
+def unless_503(answer: Answer) -> Answer | None:
+    """The answer, if it is one."""
+    return None if answer.status == 503 else answer
+
+
+def refusal(answer: Answer) -> tuple[int, str]:
+    """The status and the code of an error in the API's form."""
+    assert set(answer.json) == {"code", "message"}
+    assert answer["Content-Type"] == "application/json"
+    return answer.status, answer.json["code"]
+
+
+@contextlib.contextmanager
+def load(faces: Faces, name: str, clients: int) -> Iterator[Counter[str]]:
+    """Clients that submit a job and wait for its result, again and again; counts these by job."""
+    over, taken = threading.Event(), Counter[str]()
+
+    def client(number: int) -> None:
+        for n in itertools.count():
+            if over.is_set():
+                return
+            answer = insist(faces, name, f"{number}-{n}")
+            assert (answer.status, answer.body) == (200, b"ok"), answer
+            taken[f"{number}-{n}"] += 1
+
+    with ThreadPoolExecutor(clients) as pool:
+        running = [pool.submit(client, number) for number in range(clients)]
+        try:
+            yield taken
+        finally:
+            over.set()
+    for one in running:
+        one.result()
+
+
+def insist(faces: Faces, name: str, job_id: str) -> Answer:
+    """Submits a job and waits for its result, as a client that repeats what had no answer."""
+    headers = [("X-Inference-Id", job_id), ("Prefer", "wait=10")]
+    while True:
+        try:
+            answer = faces.data("POST", f"/{name}", headers)
+        except (OSError, http.client.HTTPException):  # the connection broke
+            continue
+        if answer.status not in (202, 503):
+            return answer
+        if answer.status == 503:
+            time.sleep(float(answer["Retry-After"]))  # for as long as the server says
+
+
+def submits(address: str) -> int:
+    """How many submits one container of the API has answered well."""
+    with urllib.request.urlopen(f"http://{address}:8080/metrics", timeout=10) as response:
+        lines = response.read().decode().splitlines()
+    told = [line for line in lines if line.startswith("onejob_http_requests_total{")]
+    return sum(int(float(line.split()[-1])) for line in told if 'route="submit"' in line)
+
+
+def remove(container: str) -> None:
+    """Kills a container for good."""
+    client = docker.APIClient()
+    client.remove_container(container, force=True)
+    client.close()
+
+
+def offered(project: Project) -> set[str]:
+    """The compute resources that live workers have."""
+    resources = project.faces.control("GET", "/serverless-compute-resources").json
+    return {one["name"] for one in resources if one["is_available"]}

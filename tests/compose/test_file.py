@@ -12,14 +12,26 @@ import yaml
 
 from app import settings as app_settings
 from app.settings import Settings, variable
-from tests.compose.commands import COMPOSE, FILE, OVERRIDE, first, run, second
+from tests.compose.commands import (
+    COMPOSE,
+    DISK,
+    FILE,
+    OVERRIDE,
+    REDIS_PORT,
+    WORKER_FILE,
+    first,
+    run,
+    second,
+)
 from tests.compose.meaning import meaning
 
-PROFILE = ("--profile", "monitoring")
+PROFILES = ("--profile", "monitoring", "--profile", "proxy")
+FILES = (FILE, OVERRIDE, WORKER_FILE, DISK, REDIS_PORT)
 EXAMPLE = COMPOSE / ".env.example"
 ONE_SHOT = {"credentials"}
 MONITORING = {"prometheus", "grafana"}  # of the profile of that name
-LONG_LIVED = {"redis", "api", "worker", "firewall", "flower"} | MONITORING
+PROFILED = {name: ["monitoring"] for name in MONITORING} | {"proxy": ["proxy"]}
+LONG_LIVED = {"redis", "api", "worker", "firewall", "flower", *PROFILED}
 # Of these the file has the right value, or a secret's file has it.
 NOT_FOR_PEOPLE = {
     *("redis_url", "bind", "docker_host", "client_id", "client_secret", "token_secret"),
@@ -57,14 +69,15 @@ def file() -> dict[str, Any]:
 @pytest.fixture
 def services() -> dict[str, Any]:
     """The services as docker-compose 1.29 understands them."""
-    return dict(_meaning(tuple(first()), (FILE,))["services"])
+    return dict(meaning_of(tuple(first()), (FILE,))["services"])
 
 
 @cache
-def _meaning(command: tuple[str, ...], files: tuple[Path, ...]) -> dict[str, Any]:
+def meaning_of(command: tuple[str, ...], files: tuple[Path, ...]) -> dict[str, Any]:
+    """What a docker-compose makes of our files, every profile included."""
     chosen = [word for path in files for word in ("-f", str(path))]
     with tempfile.NamedTemporaryFile() as empty:  # the .env of this machine is none of ours
-        done = run(list(command), "--env-file", empty.name, *chosen, *PROFILE, "config")
+        done = run(list(command), "--env-file", empty.name, *chosen, *PROFILES, "config")
     assert done.returncode == 0, done.stderr
     assert "WARN" not in done.stderr.upper(), done.stderr
     return meaning(done.stdout)
@@ -73,17 +86,17 @@ def _meaning(command: tuple[str, ...], files: tuple[Path, ...]) -> dict[str, Any
 class TestBoth:
     @pytest.mark.parametrize("files", [(FILE,), (FILE, OVERRIDE)], ids=["plain", "debian"])
     def test_they_understand_the_same(self, files: tuple[Path, ...]) -> None:
-        assert _meaning(tuple(first()), files) == _meaning(tuple(second()), files)
+        assert meaning_of(tuple(first()), files) == meaning_of(tuple(second()), files)
 
     @pytest.mark.parametrize("key", FOR_ONE_ALONE)
-    @pytest.mark.parametrize("path", [FILE, OVERRIDE], ids=["plain", "debian"])
+    @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
     def test_nothing_is_for_one_alone(self, path: Path, key: str) -> None:
-        found = _at(yaml.safe_load(path.read_text()), key.split("."))
+        found = at(yaml.safe_load(path.read_text()), key.split("."))
         assert not found, FOR_ONE_ALONE[key]
 
     def test_variables_are_those_that_both_know(self) -> None:
         # v2 sets COMPOSE_PROJECT_NAME for the file, 1.29 does not; and `:-` is the form for both.
-        text = FILE.read_text() + OVERRIDE.read_text()
+        text = "".join(path.read_text() for path in FILES)
         assert "COMPOSE_PROJECT_NAME" not in text
         assert len(re.findall(r"(?<!\$)\$(?!\$)", text)) == len(_VARIABLE.findall(text))
 
@@ -92,9 +105,9 @@ class TestServices:
     def test_they_are_these(self, services: dict[str, Any]) -> None:
         assert set(services) == ONE_SHOT | LONG_LIVED
 
-    def test_monitoring_is_for_who_asks_for_it(self, file: dict[str, Any]) -> None:
+    def test_some_are_for_who_asks_for_them(self, file: dict[str, Any]) -> None:
         found = {name: s["profiles"] for name, s in file["services"].items() if "profiles" in s}
-        assert found == {name: ["monitoring"] for name in MONITORING}
+        assert found == PROFILED
 
     @pytest.mark.parametrize("name", sorted(ONE_SHOT | LONG_LIVED))
     def test_each_is_bounded_and_has_few_rights(self, services: dict[str, Any], name: str) -> None:
@@ -121,6 +134,7 @@ class TestServices:
         waits = {name: s.get("depends_on", {}) for name, s in services.items()}
         assert waits["redis"] == {"credentials": "service_completed_successfully"}
         assert waits["worker"] == {"redis": "service_healthy", "firewall": "service_started"}
+        assert waits["proxy"] == {"api": "service_started"}
         for name in ("api", "flower"):
             assert waits[name] == {"redis": "service_healthy"}
 
@@ -134,6 +148,18 @@ class TestServices:
         assert [name for name, s in services.items() if socket in s.get("volumes", [])] == [
             "worker"
         ]
+
+    @pytest.mark.parametrize("command", [first, second], ids=["1.29", "v2"])
+    def test_an_api_can_be_there_many_times(
+        self, command: Callable[[], list[str]], tmp_path: Path
+    ) -> None:
+        env = tmp_path / "env"
+        env.write_text("API_ADDRESS=127.0.0.1:8081-8089\n")
+        done = run(command(), "--env-file", str(env), "-f", str(FILE), *PROFILES, "config")
+        services = meaning(done.stdout)["services"]
+        assert not {"container_name", "hostname"} & set(services["api"])
+        assert services["api"]["ports"] == ["127.0.0.1:8081-8089:8080/tcp"]
+        assert services["proxy"]["ports"] == ["127.0.0.1:8080:8080/tcp"]
 
     def test_a_worker_can_be_there_many_times(self, services: dict[str, Any]) -> None:
         assert not {"ports", "container_name", "hostname"} & set(services["worker"])
@@ -156,7 +182,7 @@ class TestServices:
         assert having == {"api", "worker"}
 
     def test_the_worker_finds_the_network_that_the_file_makes(self) -> None:
-        known = _meaning(tuple(first()), (FILE,))
+        known = meaning_of(tuple(first()), (FILE,))
         name = known["services"]["worker"]["environment"]["ONEJOB_NETWORK"]
         assert known["network names"] == {"replicas": name}
         options = known["networks"]["replicas"]["driver_opts"]
@@ -168,6 +194,7 @@ class TestServices:
         ports = {name: s["ports"] for name, s in services.items() if "ports" in s}
         assert ports == {
             "api": ["127.0.0.1:8080:8080/tcp"],
+            "proxy": ["127.0.0.1:8080:8080/tcp"],
             "flower": ["127.0.0.1:5555:5555/tcp"],
             "prometheus": ["127.0.0.1:9090:9090/tcp"],
             "grafana": ["127.0.0.1:3000:3000/tcp"],
@@ -197,7 +224,7 @@ class TestExample:
     def test_every_variable_of_the_file_is_there_with_its_default(
         self, example: dict[str, str]
     ) -> None:
-        file = dict(_VARIABLE.findall(FILE.read_text()))
+        file = dict(found for path in FILES for found in _VARIABLE.findall(path.read_text()))
         own = {n: v for n, v in example.items() if not n.startswith("COMPOSE_")}
         assert set(file) == set(own)
         assert {n: v for n, v in file.items() if v} == {n: own[n] for n, v in file.items() if v}
@@ -221,10 +248,10 @@ class TestExample:
         all_set = tmp_path / "env"
         all_set.write_text("".join(f"{n}={v}\n" for n, v in example.items() if "COMPOSE_" not in n))
         given = ("--env-file", str(all_set), "-f", str(FILE))
-        done = run(command(), *given, *PROFILE, "config")
+        done = run(command(), *given, *PROFILES, "config")
         assert done.returncode == 0, done.stderr
         # What is empty is the default; that of the settings is tested above.
-        filled, plain = meaning(done.stdout), _meaning(tuple(command()), (FILE,))
+        filled, plain = meaning(done.stdout), meaning_of(tuple(command()), (FILE,))
         assert _without_environment(filled) == _without_environment(plain)
 
 
@@ -236,11 +263,11 @@ def _without_environment(known: dict[str, Any]) -> dict[str, Any]:
     return known | {"services": services}
 
 
-def _at(value: Any, path: list[str]) -> list[Any]:
+def at(value: Any, path: list[str]) -> list[Any]:
     """All that stands at a path of keys; `*` is any key."""
     if not path:
         return [value]
     if not isinstance(value, dict):
         return []
     keys = list(value) if path[0] == "*" else [path[0]]
-    return [found for key in keys if key in value for found in _at(value[key], path[1:])]
+    return [found for key in keys if key in value for found in at(value[key], path[1:])]
