@@ -21,6 +21,8 @@ class SecondMachine:
         password = project.compose("exec", "-T", "redis", "cat", "/run/onejob/redis_password")
         url = f"redis://:{password.strip()}@{project.redis_address}/0"
         (secrets / "redis_url").write_text(url)
+        key = project.compose("exec", "-T", "api", "cat", "/run/onejob/secrets_key")
+        (secrets / "secrets_key").write_text(key)
         (folder / "compute.toml").write_text(COMPUTE)
         settings = {
             "WORKER_SECRETS": str(secrets),
