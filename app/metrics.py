@@ -16,6 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector
 
 from app import exposition
+from app.api.entries import Reply, entry
 from app.api.services import Services, services
 from app.ledger.memory import soft_limit
 from app.traffic import TRAFFIC
@@ -26,6 +27,10 @@ LATE_SECONDS = 5.0  # after deadline and grace, for an end to be noticed and tol
 
 
 @blueprint.get("/metrics")
+@entry(
+    {200: Reply("Prometheus's text format.", {"type": "string"}, CONTENT_TYPE_PLAIN_0_0_4)},
+    access="none",
+)
 def metrics() -> Response:
     """All that is measured, as text. 200 also without Redis: `onejob_redis_up` says so."""
     return Response(generate_latest(_REGISTRY), content_type=CONTENT_TYPE_PLAIN_0_0_4)

@@ -15,6 +15,8 @@ from app.api import (
     inference_keys,
     job_lists,
     jobs,
+    openapi,
+    page,
     probes,
     resources,
     results,
@@ -36,6 +38,7 @@ from app.traffic import TRAFFIC, counted
 MODULES = (
     *(holding, data_plane, results, probes, metrics, tokens, deployments, job_lists, jobs),
     *(resources, container_types, inference_keys, secrets),
+    *(openapi, page),
 )
 REDIS_SECONDS = 0.7  # a call waits that long for Redis; then it is 503, in under a second
 

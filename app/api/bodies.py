@@ -15,7 +15,7 @@ CONTROL_PLANE_BYTES = 1024 * 1024
 READ_BYTES = 1024 * 1024
 FORM = "application/x-www-form-urlencoded"
 LONGEST_TIMEOUT_MS = 300_000
-_DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,9})?")  # the SDK's is a float
+_DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?")  # the SDK's is a float
 _LONGEST_FORM = 100  # fields
 
 

@@ -5,15 +5,19 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
+from app.api.answers import ContainerTypeOut
+from app.api.entries import Parameter, Reply, entry
 from app.api.services import compute
 from app.domain.compute import ComputeResource
 from app.domain.errors import InvalidRequest
 
 blueprint = Blueprint("container_types", __name__, url_prefix="/v1/container-types")
 CURRENCIES = ("usd", "eur")
+_CURRENCY = Parameter("currency", "query", {"enum": [*CURRENCIES]}, "Of the prices, which are 0.")
 
 
 @blueprint.get("")
+@entry({200: Reply("All of them.", list[ContainerTypeOut])}, parameters=(_CURRENCY,), access="none")
 def index() -> Response:
     """One unit of each compute resource. Public: no token is needed, and no price asked."""
     currency = request.args.get("currency", CURRENCIES[0])

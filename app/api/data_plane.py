@@ -15,10 +15,13 @@ from typing import Any
 import redis
 from flask import Blueprint, Response, jsonify, request
 
+from app.api.answers import DeploymentHealthOut, Error
 from app.api.bodies import inference_id, pieces
+from app.api.entries import ANY, Entry, Parameter, Reply, beyond_routing
 from app.api.holding import hold
+from app.api.parts import ID
 from app.api.prefer import Preferences
-from app.api.results import acceptance
+from app.api.results import ACCEPTED, RESULTS, acceptance
 from app.api.services import Services, access, guess, known, services, submission
 from app.domain.deployment import RESERVED_NAMES
 from app.domain.errors import MethodNotAllowed, NotFound, OnejobError, ServiceUnavailable
@@ -95,7 +98,7 @@ def _is_small_submit(deployment: DeploymentRecord, target: str) -> bool:
 def _looked_up(name: str, target: str, parcel: Parcel | None = None) -> Response:
     deployment = access(name)
     if request.method not in METHODS:
-        raise MethodNotAllowed(f"{request.method} makes no job; {', '.join(METHODS)} do")
+        raise MethodNotAllowed(f"{request.method} makes no job; {', '.join(METHODS)} do", METHODS)
     deployment = known(deployment, name)
     if request.method == "GET" and _is_health_check(deployment, target):
         return _health(deployment)
@@ -182,3 +185,44 @@ def _read_body(here: Services, target: str, keep: Callable[[bytes], None]) -> st
         digest.update(piece)
         keep(piece)
     return digest.hexdigest()
+
+
+_HEADERS = (
+    Parameter("X-Inference-Id", "header", ID, "The job's id, if the client chooses it."),
+    Parameter(
+        "Prefer",
+        "header",
+        {"type": "string", "examples": ["respond-async", "wait=60", "respond-async-proxy"]},
+        "`wait=N` and `respond-async-container` wait for the result; any other word is the app's.",
+    ),
+)
+_HEALTH = "On the path of the health check: of the deployment. "
+
+
+def _submit_entry(method: str) -> Entry:
+    answers = {**RESULTS, 202: ACCEPTED}
+    if method == "GET":
+        answers[200] = Reply(_HEALTH + RESULTS[200].text, {}, ANY)
+        answers[503] = Reply(_HEALTH, DeploymentHealthOut | Error)
+    return Entry(
+        answers,
+        # OpenAPI has no bodies for these two; here they may have one.
+        body=None if method in ("GET", "DELETE") else {},
+        media=(ANY,),
+        parameters=_HEADERS,
+        errors=(404, 409, 413, 429),
+        access="key",
+    )
+
+
+def _any_request() -> None:
+    """Submits a job.
+
+    The app gets this request: method, path, query, headers and body, byte for byte. The same id
+    with the same request is the same job, and with another request a conflict.
+    """
+
+
+for _method in METHODS:
+    for _path in ("/{deployment}", "/{deployment}/{path}"):
+        beyond_routing(_path, _method.lower(), _any_request, _submit_entry(_method))

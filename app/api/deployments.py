@@ -7,9 +7,12 @@ from typing import Any
 import redis
 from flask import Blueprint, Response, jsonify
 
-from app.api import schemas
+from app.api import answers, schemas
 from app.api.bodies import json_object, timeout_ms
+from app.api.entries import Change, Reply, entry
+from app.api.parts import timeout
 from app.api.services import client, names, services
+from app.domain.deployment import Deployment, Scaling
 from app.domain.errors import Conflict
 from app.domain.members import Names
 from app.ledger.deployments import DeploymentRecord, Overtaken
@@ -17,6 +20,8 @@ from app.ledger.deployments import DeploymentRecord, Overtaken
 blueprint = Blueprint("deployments", __name__, url_prefix="/v1/job-deployments")
 DELETE_TIMEOUT_MS = 60_000
 POLL_SECONDS = 0.1
+_WHOLE = Reply("All of it.", answers.DeploymentOut)
+_DONE = Reply("It is done.")
 CHANGE_TRIES = 10  # others may change it between our look and our change
 
 
@@ -26,6 +31,7 @@ def _authenticate() -> None:
 
 
 @blueprint.get("")
+@entry({200: Reply("All of them.", list[answers.SummaryOut])})
 def index() -> Response:
     """All deployments, oldest first."""
     records = services().ledger.deployments.list()
@@ -33,6 +39,7 @@ def index() -> Response:
 
 
 @blueprint.post("")
+@entry({201: _WHOLE}, body=Deployment, errors=(409,))
 def create() -> tuple[Response, int]:
     """A new deployment; all of it comes back."""
     here = services()
@@ -43,6 +50,7 @@ def create() -> tuple[Response, int]:
 
 
 @blueprint.get("/<name>")
+@entry({200: _WHOLE}, errors=(404,))
 def show(name: str) -> Response:
     """One deployment."""
     here = services()
@@ -51,6 +59,7 @@ def show(name: str) -> Response:
 
 
 @blueprint.patch("/<name>")
+@entry({200: _WHOLE}, body=Change(Deployment), errors=(404, 409))
 def change(name: str) -> Response:
     """Changes what is sent, and keeps the rest; all of it comes back.
 
@@ -65,18 +74,21 @@ def change(name: str) -> Response:
 
 
 @blueprint.get("/<name>/scaling")
+@entry({200: Reply("The numbers.", Scaling)}, errors=(404,))
 def scaling(name: str) -> Response:
     """Its three scaling numbers."""
     return jsonify(services().ledger.deployments.get(name).spec.scaling.model_dump())
 
 
 @blueprint.get("/<name>/status")
+@entry({200: Reply("In a word.", answers.StatusOut)}, errors=(404,))
 def status(name: str) -> Response:
     """Whether it is running, paused or terminating."""
     return jsonify(status=services().ledger.deployments.get(name).state)
 
 
 @blueprint.post("/<name>/pause")
+@entry({201: _DONE}, errors=(404, 409))
 def pause(name: str) -> tuple[str, int]:
     """Starts no more of its jobs; they are accepted and wait."""
     here = services()
@@ -85,6 +97,7 @@ def pause(name: str) -> tuple[str, int]:
 
 
 @blueprint.post("/<name>/resume")
+@entry({201: _DONE}, errors=(404, 409))
 def resume(name: str) -> tuple[str, int]:
     """Starts its jobs again."""
     here = services()
@@ -93,6 +106,7 @@ def resume(name: str) -> tuple[str, int]:
 
 
 @blueprint.post("/<name>/purge-queue")
+@entry({201: _DONE}, errors=(404, 409))
 def purge_queue(name: str) -> tuple[str, int]:
     """Cancels all of its jobs that wait; what has started goes on."""
     here = services()
@@ -101,6 +115,11 @@ def purge_queue(name: str) -> tuple[str, int]:
 
 
 @blueprint.delete("/<name>")
+@entry(
+    {200: Reply("How far it is.", answers.DeletedOut)},
+    parameters=(timeout("Milliseconds to wait for its end; 60000 if it is left out."),),
+    errors=(404,),
+)
 def delete(name: str) -> Response:
     """Cancels what waits, stops what runs, and forgets the deployment when nothing is left.
 

@@ -46,6 +46,8 @@ def _ours(error: errors.OnejobError) -> Response:
     response = answer(error.code, error.message, STATUS.get(type(error), 500))
     if isinstance(error, errors.TryLater):
         response.headers["Retry-After"] = str(error.retry_after_seconds)
+    if isinstance(error, errors.MethodNotAllowed):
+        response.headers["Allow"] = ", ".join(error.allowed)  # RFC 9110, section 15.5.6
     if isinstance(error, errors.Unauthorized):
         response.headers["WWW-Authenticate"] = "Bearer"
     return response

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 from flask import Blueprint, Response, jsonify
 from pydantic import Field
 
-from app.api import schemas
+from app.api import answers, schemas
 from app.api.bodies import json_object
+from app.api.entries import Reply, entry
 from app.api.services import client, services
 from app.domain.members import Member, Text
 from app.ledger.inference_keys import KeyRecord
@@ -26,12 +27,18 @@ def _authenticate() -> None:
 
 
 @blueprint.get("")
+@entry({200: Reply("All of them.", list[answers.KeyOut])})
 def index() -> Response:
     """All keys, oldest first; never a key itself."""
     return jsonify([_key_out(key) for key in services().ledger.keys.list()])
 
 
 @blueprint.post("")
+@entry(
+    {201: Reply("It, this once.", answers.NewKeyOut, headers=("Cache-Control",))},
+    body=NewKey,
+    errors=(409,),
+)
 def create() -> tuple[Response, int]:
     """A new key. `key` is shown here and never again: only a hash of it is kept."""
     keys = services().ledger.keys
@@ -43,6 +50,7 @@ def create() -> tuple[Response, int]:
 
 
 @blueprint.delete("/<key_id>")
+@entry({200: Reply("It is none any more.", answers.RevokedOut)}, errors=(404,))
 def revoke(key_id: str) -> Response:
     """Makes it no key: whoever presents it from now on is refused."""
     services().ledger.keys.revoke(key_id)

@@ -6,7 +6,8 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
-from app.api import schemas
+from app.api import job_answers, schemas
+from app.api.entries import Parameter, Reply, entry
 from app.api.schemas import rfc3339
 from app.api.services import client, services
 from app.domain.errors import InvalidRequest, NotFound
@@ -16,6 +17,22 @@ blueprint = Blueprint("job_lists", __name__, url_prefix="/v1/job-deployments/<na
 LIMIT, MOST = 50, 1000
 _NUMBER = re.compile(r"[0-9]{1,4}")
 _CURSOR = re.compile(r"([0-9a-f]{12})\.([0-9]{1,15})", re.ASCII)  # which deployment, which place
+_STATES = {"type": "array", "items": {"enum": [*State]}}
+_QUERY = (
+    Parameter("state", "query", _STATES, "Only jobs in this state; repeatable."),
+    Parameter(
+        "limit",
+        "query",
+        {"type": "integer", "minimum": 1, "maximum": MOST, "default": LIMIT},
+        "Jobs of one page.",
+    ),
+    Parameter(
+        "cursor",
+        "query",
+        {"type": "string", "pattern": f"^({_CURSOR.pattern})?$"},
+        "Of the page that the next one is wanted of.",
+    ),
+)
 
 
 @blueprint.before_request
@@ -24,6 +41,7 @@ def _authenticate() -> None:
 
 
 @blueprint.get("")
+@entry({200: Reply("A page.", job_answers.JobListOut)}, parameters=_QUERY, errors=(404,))
 def index(name: str) -> Response:
     """A page of its jobs, the newest first, all of them or those in the given states.
 
@@ -38,6 +56,7 @@ def index(name: str) -> Response:
 
 
 @blueprint.get("/<job_id>")
+@entry({200: Reply("All of it.", job_answers.JobWholeOut)}, errors=(404,))
 def show(name: str, job_id: str) -> Response:
     """One job: all that its status says, and what was asked for, what is kept, and where."""
     if not ID_PATTERN.fullmatch(job_id):  # it goes into the names of keys

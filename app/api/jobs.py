@@ -8,8 +8,12 @@ from dataclasses import replace
 from flask import Blueprint, Response, jsonify, request
 
 from app.api import errors
+from app.api.answers import Error
 from app.api.bodies import LONGEST_TIMEOUT_MS, timeout_ms
-from app.api.results import acceptance
+from app.api.entries import Reply, entry
+from app.api.job_answers import JobStatusOut
+from app.api.parts import timeout
+from app.api.results import ACCEPTED, acceptance
 from app.api.schemas import rfc3339, status_out
 from app.api.services import client, services, submission
 from app.domain.errors import Conflict, NotFound
@@ -23,6 +27,7 @@ blueprint = Blueprint("jobs", __name__, url_prefix="/v1/job-deployments/<name>/j
 
 CANCEL_SECONDS = 10.0  # beyond the grace, for a container to be gone
 POLL_SECONDS = 0.1
+PLAIN = "text/plain; charset=utf-8"
 DETAIL = "cancelled on request"
 
 
@@ -35,6 +40,14 @@ def _authenticate() -> None:
 
 
 @blueprint.post("/cancel")
+@entry(
+    {
+        200: Reply("It is over, and its container gone.", JobStatusOut),
+        202: Reply("It will be.", JobStatusOut),
+    },
+    parameters=(timeout("Milliseconds to wait; the grace and 10 s if it is left out."),),
+    errors=(404, 409),
+)
 def cancel(name: str, job_id: str) -> tuple[Response, int]:
     """Cancels a job, in whatever state it is, and answers with its status.
 
@@ -58,6 +71,7 @@ def cancel(name: str, job_id: str) -> tuple[Response, int]:
 
 
 @blueprint.post("/retry")
+@entry({202: ACCEPTED}, errors=(404, 409, 410, 429))
 def retry(name: str, job_id: str) -> Response:
     """Makes a new job of the request of one that is over. Answers as a submit does.
 
@@ -79,6 +93,13 @@ def retry(name: str, job_id: str) -> Response:
 
 
 @blueprint.get("/logs")
+@entry(
+    {
+        200: Reply("What it printed.", {"type": "string"}, PLAIN, ("X-Log-Truncated",)),
+        404: Reply("No such job, or no log yet.", Error),
+    },
+    errors=(410,),
+)
 def logs(name: str, job_id: str) -> Response:
     """What the job's replica printed, both streams as they came: the last part, up to a bound.
 
@@ -103,7 +124,7 @@ def _kept(job: Job) -> Response:
         except NotFound:
             message = f"the log was kept until {rfc3339(job.result_expires_at)}"
             return errors.answer("result_expired", message, 410)
-    response = Response(pieces, content_type="text/plain; charset=utf-8")  # type: ignore[arg-type]
+    response = Response(pieces, content_type=PLAIN)  # type: ignore[arg-type]
     response.headers["Content-Length"] = str(job.log_size or 0)
     response.headers["X-Log-Truncated"] = str(job.log_cut).lower()
     return response

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import redis
 from flask import Blueprint, Response, jsonify
 
+from app.api.answers import HealthOut, ReadyOut
+from app.api.entries import Reply, entry
 from app.api.services import services
 from app.domain.errors import ServiceUnavailable
 from app.ledger.nodes import SILENT_SECONDS, NodeView
@@ -13,12 +15,14 @@ blueprint = Blueprint("probes", __name__)
 
 
 @blueprint.get("/health")
+@entry({200: Reply("It does.", HealthOut)}, access="none")
 def health() -> Response:
     """The process lives."""
     return jsonify(status="ok")
 
 
 @blueprint.get("/ready")
+@entry({200: Reply("It takes jobs.", ReadyOut)}, access="none")
 def ready() -> Response:
     """`ok`, or `degraded` and what is missing: jobs are accepted, but may have to wait.
 

@@ -2,6 +2,8 @@
 
 from flask import Blueprint, Response, jsonify
 
+from app.api.answers import ResourceOut
+from app.api.entries import Reply, entry
 from app.api.services import client, services
 from app.ledger.nodes import SILENT_SECONDS
 
@@ -9,6 +11,7 @@ blueprint = Blueprint("resources", __name__, url_prefix="/v1/serverless-compute-
 
 
 @blueprint.get("")
+@entry({200: Reply("All of them.", list[ResourceOut])})
 def index() -> Response:
     """Each compute resource by name; available where a machine that has it takes jobs now."""
     client()

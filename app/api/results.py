@@ -2,13 +2,17 @@
 
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.datastructures import Headers
 
 from app.api import errors, schemas
+from app.api.answers import Error
 from app.api.bodies import inference_id
+from app.api.entries import ANY, Reply, entry
+from app.api.job_answers import AcceptedOut, JobStatusOut
+from app.api.parts import INFERENCE_ID
 from app.api.schemas import rfc3339
 from app.api.services import access, known, services
 from app.domain.errors import InvalidRequest, NotFound
@@ -26,6 +30,24 @@ _FAILURES: dict[State, tuple[str, int]] = {
 }
 
 
+ACCEPTED = Reply(
+    "It is a job. Empty where `Prefer: respond-async-proxy` asked for no more than the job.",
+    AcceptedOut,
+    headers=("X-Inference-Id", "Location"),
+)
+_OF_A_JOB = ("X-Inference-Id", "X-Job-State", "X-Exit-Code")
+# What the app's own answer is, and what is told instead of one. An app may answer with any status.
+RESULTS: dict[int | Literal["default"], Reply] = {
+    200: Reply("The app's answer; empty where it succeeded without one.", {}, ANY, _OF_A_JOB),
+    "default": Reply("The app's answer, whatever its status.", {}, ANY, _OF_A_JOB),
+    410: Reply("Cancelled, or the result is no longer kept.", Error, headers=_OF_A_JOB),
+    502: Reply("The job failed without an answer: `job_failed`.", Error, headers=_OF_A_JOB),
+    504: Reply(
+        "`deadline_exceeded` or, if it never started, `queue_timeout`.", Error, headers=_OF_A_JOB
+    ),
+}
+
+
 class Verbatim(Response):
     """A response whose headers are the app's: none is added, changed or dropped."""
 
@@ -37,12 +59,23 @@ class Verbatim(Response):
 
 
 @blueprint.get("/status/<name>")
+@entry(
+    {200: Reply("Where it stands.", JobStatusOut)},
+    parameters=(INFERENCE_ID,),
+    errors=(404,),
+    access="key",
+)
 def status(name: str) -> Response:
     """Where a job stands."""
     return jsonify(schemas.status_out(_view(name)))
 
 
 @blueprint.get("/result/<name>")
+@entry(
+    {**RESULTS, 404: Reply("No such job, or it is not over: then `X-Job-State` says so.", Error)},
+    parameters=(INFERENCE_ID,),
+    access="key",
+)
 def result(name: str) -> Response:
     """The app's own response, or why there is none."""
     return outcome(_view(name).job)

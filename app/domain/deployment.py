@@ -6,7 +6,14 @@ clients send back what they have read.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from app.domain import image
 from app.domain.members import Flag, Member, Port, Text, Whole, known
@@ -26,6 +33,14 @@ def image_reference(value: Any) -> Any:
     return value.get("image") if isinstance(value, dict) else value
 
 
+_READ = {"type": "object", "properties": {"image": image.SCHEMA}, "required": ["image"]}
+Image = Annotated[
+    Text,
+    BeforeValidator(image_reference),
+    WithJsonSchema({"anyOf": [image.SCHEMA, _READ]}),
+]
+
+
 class Healthcheck(Member):
     """How it is known that the app can take its request."""
 
@@ -35,12 +50,15 @@ class Healthcheck(Member):
     path: Annotated[Text, Field(pattern=r"^/[\x21-\x7e]*$", max_length=2000)] = "/health"
 
 
+Argument = Annotated[Text, WithJsonSchema({"type": "string", "pattern": r"^[^\x00]*$"})]
+
+
 class EntrypointOverrides(Member):
     """What is run instead of the image's own entrypoint and command."""
 
     enabled: Flag = False
-    entrypoint: tuple[Text, ...] = ()
-    cmd: tuple[Text, ...] = ()
+    entrypoint: tuple[Argument, ...] = ()
+    cmd: tuple[Argument, ...] = ()
 
     @model_validator(mode="after")
     def _fits_into_a_command(self) -> "EntrypointOverrides":
@@ -69,13 +87,13 @@ class EnvironmentVariable(Member):
 class Container(Member):
     """What a replica runs."""
 
-    image: Annotated[Text, BeforeValidator(image_reference)]
+    image: Image
     exposed_port: Port
     should_use_cached_image: Flag = True
     healthcheck: Healthcheck = Healthcheck()
     entrypoint_overrides: EntrypointOverrides = EntrypointOverrides()
     env: tuple[EnvironmentVariable, ...] = ()
-    volume_mounts: tuple[VolumeMount, ...] = ()
+    volume_mounts: tuple[VolumeMount, ...] = ()  # each with a mount_path of its own
 
     @field_validator("image")
     @classmethod
@@ -138,11 +156,23 @@ class Scaling(Member):
     deadline_seconds: Annotated[Whole, Field(ge=1, le=604_800)]
 
 
+Name = Annotated[
+    Text,
+    Field(
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        max_length=63,
+        json_schema_extra={"not": {"enum": sorted(RESERVED_NAMES)}},
+    ),
+]
+
+
 class Deployment(Member):
     """All that a client says about a deployment."""
 
-    name: Annotated[Text, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
-    containers: tuple[Container, ...]
+    name: Name
+    containers: Annotated[
+        tuple[Container, ...], Field(json_schema_extra={"minItems": 1, "maxItems": 1})
+    ]
     compute: Compute
     container_registry_settings: RegistrySettings = RegistrySettings()
     scaling: Scaling

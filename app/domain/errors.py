@@ -54,9 +54,13 @@ class NotFound(OnejobError):
 
 
 class MethodNotAllowed(OnejobError):
-    """The path exists, the method does not."""
+    """The path exists, the method does not; `allowed` do."""
 
     code = "method_not_allowed"
+
+    def __init__(self, message: str, allowed: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.allowed = allowed
 
 
 class Conflict(OnejobError):

@@ -56,13 +56,21 @@ def _without_detours(value: str) -> str:
     return value
 
 
+# The same for readers of the schema, and what no mount may cover.
+_CHARACTER = r"[^/\x00-\x1f\x7f:]"
+_FIRST = r"[^./\x00-\x1f\x7f:]"
+_PART = rf"/(?:\.?{_FIRST}{_CHARACTER}*|\.\.{_CHARACTER}+)"
+_DETOURS_TOLD: dict[str, Any] = {
+    "pattern": rf"^(?:{_PART})+/?$",
+    "not": {"pattern": r"^/\.onejob(/|$)"},
+}
 Whole = Annotated[int, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, Field(strict=True), AfterValidator(_storable)]
 Port = Annotated[Whole, Field(ge=1, le=65535)]
 AbsolutePath = Annotated[
     Text,
-    Field(pattern=r"^/[^\x00-\x1f\x7f:]*$", max_length=1024),
+    Field(pattern=r"^/[^\x00-\x1f\x7f:]*$", max_length=1024, json_schema_extra=_DETOURS_TOLD),
     AfterValidator(_without_detours),
 ]
 
@@ -70,7 +78,10 @@ AbsolutePath = Annotated[
 class Member(BaseModel):
     """A part of a deployment, on its way in and at rest."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # What is answered has all members, also those that a client may leave out.
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", json_schema_serialization_defaults_required=True
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -12,7 +12,7 @@ class RetryPolicy(Member):
     """After which ends of an attempt another one is made, also where its request was sent."""
 
     max_attempts: Annotated[int, Field(strict=True, ge=1, le=100)]  # the first included
-    on: tuple[Reason, ...]
+    on: Annotated[tuple[Reason, ...], Field(json_schema_extra={"items": {"enum": [*RETRIABLE]}})]
 
     @field_validator("on")
     @classmethod

@@ -6,6 +6,8 @@ from pydantic import Discriminator, Field, ValidationInfo, field_validator, mode
 
 from app.domain.members import AbsolutePath, Member, Text, Whole, known
 
+MEMORY_MB = tuple(2**n for n in range(6, 16))
+
 
 class ScratchMount(Member):
     """An empty directory of one job alone."""
@@ -18,14 +20,14 @@ class MemoryMount(Member):
     """Shared memory."""
 
     type: Literal["memory"]
-    size_in_mb: Whole = 64
+    size_in_mb: Annotated[Whole, Field(json_schema_extra={"enum": [*MEMORY_MB]})] = 64
     mount_path: Literal["/dev/shm"] = "/dev/shm"
 
     @field_validator("size_in_mb")
     @classmethod
     def _is_a_power_of_two(cls, value: int) -> int:
-        if value not in (allowed := [2**n for n in range(6, 16)]):
-            raise ValueError(f"must be one of {', '.join(map(str, allowed))}")
+        if value not in MEMORY_MB:
+            raise ValueError(f"must be one of {', '.join(map(str, MEMORY_MB))}")
         return value
 
 

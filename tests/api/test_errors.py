@@ -26,7 +26,8 @@ def is_error(answer: Answer, status: int, code: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/", "/v1/x", "/v1//job-deployments", "/console", "/docs", "/static/x"]
+    "path",
+    ["/", "/v1", "/v1/", "/v1/x", "/v1//job-deployments", "/console", "/docs/x", "/static/x"],
 )
 def test_a_path_that_is_not_there_is_404(api: Faces, path: str) -> None:
     assert is_error(call(api.port, "GET", path), 404, "not_found")
@@ -48,6 +49,15 @@ def test_a_method_that_is_not_there_is_405(api: Faces, method: str, path: str) -
     answer = call(api.port, method, path)
     assert is_error(answer, 405, "method_not_allowed")
     assert answer["Allow"]
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "PROPFIND"])
+@pytest.mark.parametrize("path", ["/hello", "/hello/x"])
+def test_a_method_that_makes_no_job_is_405_and_told_which_do(
+    api: Faces, hello: str, method: str, path: str
+) -> None:
+    answer = api.data(method, path)
+    assert (answer.status, answer["Allow"]) == (405, "POST, GET, PUT, PATCH, DELETE")
 
 
 @pytest.mark.parametrize("name", sorted(RESERVED_NAMES))
