@@ -173,3 +173,30 @@ class ReadyOut(BaseModel):
     status: Literal["ok", "degraded"]
     missing: list[str]
     notes: list[str]
+
+
+class StoredOut(BaseModel):
+    """What is told of registry credentials: never what is in them."""
+
+    name: str
+    created_at: datetime
+
+
+class SecretOut(StoredOut):
+    """What is told of a secret: never its value."""
+
+    secret_type: Literal["generic"]
+
+
+class FileSecretOut(StoredOut):
+    """What is told of a file-secret: never what is in its files."""
+
+    secret_type: Literal["file-secret"]
+    file_names: tuple[str, ...]
+
+
+class ForgottenOut(BaseModel):
+    """It is gone."""
+
+    name: str
+    status: Literal["deleted"]

@@ -57,6 +57,7 @@ PATH_PARAMETERS: dict[str, dict[str, Any]] = {
     "name": _DEPLOYMENT,
     "deployment": _DEPLOYMENT,
     "job_id": {"schema": ID, "description": "A job's id."},
+    "secret": {"schema": {"type": "string", "minLength": 1}, "description": "The name it has."},
     "key_id": {"schema": {"type": "string", "minLength": 1}, "description": "A key's id."},
     "path": {
         "schema": {"type": "string", "minLength": 1},
@@ -84,6 +85,7 @@ TAGS = [
     {"name": "job_lists", "description": "The jobs of a deployment."},
     {"name": "jobs", "description": "One job, for whoever looks after it."},
     {"name": "inference_keys", "description": "Who may use the data plane."},
+    {"name": "secrets", "description": "What deployments need and nobody shall read."},
     {"name": "resources", "description": "What the machines that are alive can run."},
     {"name": "container_types", "description": "What there is to run on."},
     {"name": "probes", "description": "How the service is."},

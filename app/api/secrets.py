@@ -4,11 +4,12 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
-from app.api import schemas
+from app.api import answers, schemas
 from app.api.bodies import json_object
+from app.api.entries import Parameter, Reply, entry
 from app.api.services import client, services
 from app.domain.errors import InvalidRequest
-from app.domain.registries import CREDENTIALS
+from app.domain.registries import CREDENTIALS, NewRegistryCredentials
 from app.domain.secrets import NewFileSecret, NewSecret
 from app.ledger.secrets import Kind, SecretRecord
 
@@ -16,6 +17,13 @@ blueprint = Blueprint("secrets", __name__, url_prefix="/v1")
 SECRETS = "/secrets"
 FILE_SECRETS = "/file-secrets"
 CREDENTIALS_PATH = "/container-registry-credentials"
+FORCE = Parameter(
+    "force",
+    "query",
+    {"type": "string", "enum": ["true", "false"], "default": "false"},
+    "Also where a deployment refers to it.",
+)
+GONE = Reply("It is gone.", answers.ForgottenOut)
 
 
 @blueprint.before_request
@@ -24,31 +32,36 @@ def _authenticate() -> None:
 
 
 @blueprint.get(SECRETS)
+@entry({200: Reply("All of them.", list[answers.SecretOut])})
 def secrets() -> Response:
     """All secrets, oldest first; never a value."""
     return _listed(Kind.SECRET)
 
 
 @blueprint.post(SECRETS)
+@entry({201: Reply("It is stored.", answers.SecretOut)}, body=NewSecret, errors=(409, 413))
 def create_secret() -> tuple[Response, int]:
     """A new secret."""
     wanted = schemas.read_secret(NewSecret, json_object("a secret"))
     return _created(Kind.SECRET, wanted.name, wanted.value, {"secret_type": "generic"})
 
 
-@blueprint.delete(f"{SECRETS}/<name>")
-def delete_secret(name: str) -> Response:
+@blueprint.delete(f"{SECRETS}/<secret>")
+@entry({200: GONE}, parameters=(FORCE,), errors=(404, 409))
+def delete_secret(secret: str) -> Response:
     """Forgets a secret."""
-    return _deleted(Kind.SECRET, name)
+    return _deleted(Kind.SECRET, secret)
 
 
 @blueprint.get(FILE_SECRETS)
+@entry({200: Reply("All of them.", list[answers.FileSecretOut])})
 def file_secrets() -> Response:
     """All file-secrets, oldest first; never what is in their files."""
     return _listed(Kind.FILE_SECRET)
 
 
 @blueprint.post(FILE_SECRETS)
+@entry({201: Reply("It is stored.", answers.FileSecretOut)}, body=NewFileSecret, errors=(409, 413))
 def create_file_secret() -> tuple[Response, int]:
     """A new file-secret."""
     wanted = schemas.read_secret(NewFileSecret, json_object("a file-secret"))
@@ -57,19 +70,26 @@ def create_file_secret() -> tuple[Response, int]:
     return _created(Kind.FILE_SECRET, wanted.name, files, facts)
 
 
-@blueprint.delete(f"{FILE_SECRETS}/<name>")
-def delete_file_secret(name: str) -> Response:
+@blueprint.delete(f"{FILE_SECRETS}/<secret>")
+@entry({200: GONE}, parameters=(FORCE,), errors=(404, 409))
+def delete_file_secret(secret: str) -> Response:
     """Forgets a file-secret."""
-    return _deleted(Kind.FILE_SECRET, name)
+    return _deleted(Kind.FILE_SECRET, secret)
 
 
 @blueprint.get(CREDENTIALS_PATH)
+@entry({200: Reply("All of them.", list[answers.StoredOut])})
 def credentials() -> Response:
     """All registry credentials, oldest first; never what is in them."""
     return _listed(Kind.CREDENTIALS)
 
 
 @blueprint.post(CREDENTIALS_PATH)
+@entry(
+    {201: Reply("They are stored.", answers.StoredOut)},
+    body=NewRegistryCredentials,
+    errors=(409, 413),
+)
 def create_credentials() -> tuple[Response, int]:
     """New credentials of a registry."""
     body = json_object("credentials of a registry")
@@ -79,10 +99,11 @@ def create_credentials() -> tuple[Response, int]:
     return _created(Kind.CREDENTIALS, wanted.name, value, {})
 
 
-@blueprint.delete(f"{CREDENTIALS_PATH}/<name>")
-def delete_credentials(name: str) -> Response:
+@blueprint.delete(f"{CREDENTIALS_PATH}/<secret>")
+@entry({200: GONE}, parameters=(FORCE,), errors=(404, 409))
+def delete_credentials(secret: str) -> Response:
     """Forgets the credentials of a registry."""
-    return _deleted(Kind.CREDENTIALS, name)
+    return _deleted(Kind.CREDENTIALS, secret)
 
 
 def _listed(kind: Kind) -> Response:
