@@ -20,7 +20,8 @@ class _Worker(Worker):
 bind = _settings.bind
 workers = _settings.api_workers
 threads = _settings.api_threads
-worker_connections = 1000 + _settings.held_connections  # who is held takes nobody's place
+# Who is held, or follows a log, takes nobody's place.
+worker_connections = 1000 + _settings.held_connections + _settings.followers
 worker_class = _Worker
 http_parser = "python"  # ours is a subclass of it
 header_map = "drop"  # from the environ only: we keep them beside it

@@ -1,8 +1,10 @@
-"""Connections whose answer waits for something: they are held without a thread.
+"""Connections whose answer waits for something, or goes on and on: they cost no thread.
 
 The application says so by a future that it hangs on the request's body (`held`). Its answer is
 dropped then, and it is asked for another one (`resumed`) once the future is done: until then the
 connection is one that the event loop watches, like those between two requests.
+
+An answer that goes on and on hangs on the body, too (`stream`): see app/streams.py.
 """
 
 import selectors
@@ -15,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from app.fair import FairWorker
+from app.streams import Streams, head_of
 
 _HELD = object()  # what became of a request: it is held
 
@@ -32,11 +35,12 @@ class HoldingWorker(FairWorker):
         super().__init__(*args, **kwargs)
         self._held: dict[Any, Future[bool]] = {}  # connections, by what they wait for
         self._places = threading.BoundedSemaphore(self.held_connections)
+        self._streams = Streams()
 
     @property
     def busy_conns(self) -> int:
         """How many of its connections may want a thread: not those that are held."""
-        return super().busy_conns - len(self._held)
+        return super().busy_conns - len(self._held) - len(self._streams)
 
     def handle(self, conn: Any) -> Any:
         """Handles a connection's requests until one of them is held."""
@@ -48,7 +52,7 @@ class HoldingWorker(FairWorker):
     def finish_request(self, conn: Any, fs: Any) -> None:
         """Holds the connection, or keeps or closes it."""
         if not fs.cancelled() and fs.exception() is None and fs.result() is _HELD:
-            self._hold(conn)
+            (self._hold if conn.parser.mesg.body.held else self._stream)(conn)
         else:
             super().finish_request(conn, fs)
 
@@ -58,12 +62,23 @@ class HoldingWorker(FairWorker):
         if not self.alive:
             for future in list(self._held.values()):
                 future.cancel()
+            self._streams.end()
 
     def holding(self, app: Any) -> Any:
         """The application, whose requests may be held."""
 
         def held(environ: Any, start_response: Any) -> Any:
-            body, answer = environ["wsgi.input"], app(environ, start_response)
+            body, head = environ["wsgi.input"], list[Any]()
+
+            def start(*args: Any) -> Any:
+                head[:] = args
+                return start_response(*args)
+
+            answer = app(environ, start)
+            if body.stream is not None and self.alive:
+                answer.close()
+                body.stream_head = head_of(*head)
+                raise _Held
             if body.held is None or body.resumed:
                 return answer
             if not self.alive or not self._places.acquire(blocking=False):
@@ -87,6 +102,15 @@ class HoldingWorker(FairWorker):
             self._drop_held(conn)
             return
         future.add_done_callback(lambda _: self.method_queue.defer(self._resume, conn))
+
+    def _stream(self, conn: Any) -> None:
+        body = conn.parser.mesg.body
+        end = partial(self.method_queue.defer, self._end_stream, conn)
+        self._streams.take(conn.sock, body.stream_head, body.stream, end)
+
+    def _end_stream(self, conn: Any) -> None:
+        self.nr_conns -= 1
+        conn.close()
 
     def _look(self, conn: Any, sock: Any) -> None:
         """The client has hung up, or sent its next request ahead, which has to wait."""

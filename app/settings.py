@@ -73,6 +73,7 @@ class Settings(BaseModel):
     # That an answer may wait for the result. A little less than the SDK's patience, 300 s.
     hold_seconds: float = Field(290, ge=0, le=DAY)
     held_connections: int = Field(256, ge=0, le=1000)  # of one process; beyond it nobody waits
+    followers: int = Field(64, ge=0, le=1000)  # of logs, in one process
     hint_seconds: Seconds = 5  # before a message that seems lost is published again
     prepull: bool = False  # a new deployment's image is pulled before its first job
 
@@ -97,7 +98,8 @@ class Settings(BaseModel):
     stop_grace_seconds: float = Field(10, ge=0, le=3600)
     health_timeout_seconds: Seconds = 2
     response_limit_bytes: int = Field(256 * MIB, ge=0)
-    log_limit_bytes: int = Field(MIB, ge=0, le=10 * MIB)  # of what a replica printed, the last part
+    # Of what a replica printed, with an instant for each line: the last part.
+    log_limit_bytes: int = Field(MIB, ge=0, le=10 * MIB)
     max_attempts: int = Field(3, ge=1, le=100)
     pids_limit: int = Field(4096, ge=1)
     pull_seconds: Seconds = 1800  # for one image, to its last byte

@@ -9,12 +9,14 @@ from app import settings as app_settings
 from app.api import (
     container_types,
     data_plane,
+    deployment_logs,
     deployments,
     errors,
     holding,
     inference_keys,
     job_lists,
     jobs,
+    logs,
     openapi,
     page,
     probes,
@@ -25,6 +27,7 @@ from app.api import (
 )
 from app.api import services as views
 from app.api.endings import Endings
+from app.api.following import Followers
 from app.auth import Tokens
 from app.dispatch import Publisher
 from app.domain.compute import ComputeError, ComputeResource, parse_resources
@@ -37,6 +40,7 @@ from app.traffic import TRAFFIC, counted
 # Whoever looks at a request before it is routed comes first, in this order: holding, data_plane.
 MODULES = (
     *(holding, data_plane, results, probes, metrics, tokens, deployments, job_lists, jobs),
+    *(logs, deployment_logs),
     *(resources, container_types, inference_keys, secrets),
     *(openapi, page),
 )
@@ -74,6 +78,7 @@ def _services(settings: Settings) -> views.Services:
         prepull=publisher.pull,
         waiting=views.Waiting(settings.api_threads),
         endings=Endings(ledger.jobs),
+        followers=Followers(settings.followers),
         tokens=Tokens(
             client_id=settings.client_id,
             client_secret=settings.client_secret,

@@ -6,6 +6,7 @@ not.
 """
 
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any
 
@@ -71,6 +72,9 @@ class WireBody(Body):  # type: ignore[misc]
         self.awaited = False  # the client sends it only once it was asked to
         self.held: Future[bool] | None = None  # the answer waits for this (see app/held.py),
         self.resumed = False  # and is asked for again now
+        # What is sent instead of a body, as it comes: see app/streams.py.
+        self.stream: Iterator[bytes] | None = None
+        self.stream_head = b""
         self._request = request
 
     @property

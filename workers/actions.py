@@ -170,7 +170,9 @@ class Actions:
                 self.attention.cancel = self.attention.cancel or asked
                 return
             attempt.secret_files.make(given.folders)
-            attempt.container = self.site.engine.create(spec)
+            made = self.site.engine.create(spec)
+            known = made.created_at or datetime.now(UTC)
+            attempt.container = replace(made, created_at=known)
 
     def _start(self) -> None:
         attempt = self.attempt
@@ -200,7 +202,7 @@ class Actions:
             with suppress(OSError):  # an app may have removed the file: the slow poll goes on
                 path = attempt.spool.events_path
                 stack.enter_context(self.site.watcher.watching(path, attention.ring))
-            stack.enter_context(attention.following_container())
+            stack.enter_context(attention.following_container(attempt.container.id))
             if self._note_started is not None:
                 note, self._note_started = self._note_started, None
                 note()

@@ -16,7 +16,8 @@ from itertools import count
 
 import redis
 
-from app.domain.job import Job, Reason, State
+from app.domain.job import Job, Reason, State, TimelineEntry
+from app.domain.log import HEAD_BYTES, last_part
 from app.domain.verdict import Outcome
 from app.ledger import records
 from app.ledger.attempts import Grip
@@ -31,7 +32,7 @@ from workers.spool import Spool
 from workers.steps import View
 
 SENTENCE_CHARACTERS = 2000
-LAST_LINE_BYTES = 4096
+LAST_PIECES = 100  # of a log, for its last line that is not empty
 LOG_TRIES = 3  # of an engine that does not answer
 LOG_SECONDS = 5.0  # for a container to end whose app has ended: then its log is whole
 logger = logging.getLogger(__name__)
@@ -113,7 +114,7 @@ class Attempt:
             return None
         with suppress(EngineError):
             self.site.engine.wait(self.container.id, LOG_SECONDS)
-            return harvest.last_line(self.site.engine.logs(self.container.id, LAST_LINE_BYTES))
+            return harvest.last_line(self.site.engine.logs(self.container.id, LAST_PIECES))
         return None
 
     def keep_log(self) -> None:
@@ -127,9 +128,11 @@ class Attempt:
         self._log_tries += 1
         try:
             self.site.engine.wait(self.container.id, LOG_SECONDS)
-            log = self.site.engine.logs(self.container.id, limit + 1)
-            upload = harvest.log_upload(self.job, log[-limit:], self.site.ledger.payloads)
-            self.site.ledger.attempts.keep_log(self.grip, upload, len(log) > limit)
+            found = self.site.engine.logs(self.container.id, limit // HEAD_BYTES + 1)
+            log, cut = last_part(found, limit)
+            upload = harvest.log_upload(self.job, log, self.site.ledger.payloads)
+            size = sum(len(piece.text) for piece in log)
+            self.site.ledger.attempts.keep_log(self.grip, upload, size, cut)
         except (EngineError, redis.ResponseError) as error:
             if isinstance(error, EngineUnavailable) and self._log_tries < LOG_TRIES:
                 raise
@@ -161,7 +164,9 @@ class Attempt:
             "started_at": records.seconds(at),
             "deadline_at": records.seconds(deadline_at),
         }
-        self._advance(State.STARTING, "started", fields)
+        made = self.container.created_at if self.container else None
+        seen = [TimelineEntry("created", made)] if made else []
+        self._advance(State.STARTING, "started", fields, seen)
         self.job = replace(self.job, started_at=at, deadline_at=deadline_at, replica=self.replica)
         self.recipe.job = self.job
 
@@ -170,7 +175,9 @@ class Attempt:
         event = self.events().get("sent")
         at = event.at if event else datetime.now(UTC)
         fields = {"sent_at": records.seconds(at)}
-        self._advance(State.RUNNING, "sent", fields)
+        healthy = self.events().get("healthy")
+        seen = [TimelineEntry("healthy", healthy.at)] if healthy else []
+        self._advance(State.RUNNING, "sent", fields, seen)
         self.job = replace(self.job, state=State.RUNNING, sent_at=at)
 
     def note_unseen(self) -> None:
@@ -184,9 +191,11 @@ class Attempt:
         if seen.sent and self.job.state is State.STARTING:
             self.note_sent()
 
-    def _advance(self, to: State, event: str, fields: dict[str, str]) -> None:
+    def _advance(
+        self, to: State, event: str, fields: dict[str, str], seen: list[TimelineEntry]
+    ) -> None:
         advance = self.site.ledger.attempts.advance
-        self._untold.append(partial(advance, self.grip, State.STARTING, to, event, fields))
+        self._untold.append(partial(advance, self.grip, State.STARTING, to, event, fields, seen))
 
     def tell(self) -> None:
         """Tells the ledger what was noted, in its order. Raises Stale, and redis's errors.
@@ -212,8 +221,9 @@ class Attempt:
         """Ends the attempt and the job; the slot stays taken until `release`. Raises Stale."""
         self.tell()
         detail = outcome.detail[:SENTENCE_CHARACTERS]
+        seen = harvest.story(self.events())
         self.site.ledger.attempts.finish(
-            self.grip, outcome.state, outcome.reason, detail, fields or {}
+            self.grip, outcome.state, outcome.reason, detail, fields or {}, seen
         )
         self.job = replace(
             self.job,

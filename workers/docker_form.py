@@ -137,6 +137,7 @@ def container_of(inspected: Mapping[str, Any]) -> Container:
         name=inspected["Name"].removeprefix("/"),
         phase=phase,
         started_at=started_at,
+        created_at=_instant(inspected["Created"]),
         exit=Exit(state["ExitCode"], bool(state["OOMKilled"])) if ended else None,
         finished_at=_instant(state["FinishedAt"]) if ended else None,
     )

@@ -23,6 +23,7 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Literal, Protocol
 
+from app.domain.log import Piece
 from workers.images import Login, PulledImage, Watch, unwatched
 
 ROOM_LABEL = "onejob.room"  # what it has of its machine: `app.domain.compute.reservation`
@@ -159,9 +160,9 @@ class Exit:
 class Container:
     """A container, as the engine told it just now.
 
-    Instants are aware. `started_at`, `exit` and `finished_at` are known from `find`, `created_at`
-    and `deadline_seconds` from `owned`; other verbs may leave them out. Before it is started there
-    are none of the first, and before it ended none of the others.
+    Instants are aware. `started_at`, `exit` and `finished_at` are known from `find`,
+    `deadline_seconds` from `owned`, `created_at` from both; other verbs may leave them out. Before
+    it is started there are none of the first, and before it ended none of the others.
     """
 
     id: str
@@ -257,10 +258,11 @@ class Engine(Protocol):
         """
         ...
 
-    def logs(self, id: str, limit_bytes: int) -> bytes:
-        """The last part of what the container wrote to its output, at most `limit_bytes`.
+    def logs(self, id: str, pieces: int, since: int = 0) -> list[Piece]:
+        """The last pieces of what the container wrote to its output, at most so many.
 
-        Both streams as they came. Raises NoSuchContainer.
+        Both streams as they came; of those from an instant on (nanoseconds since the epoch) if one
+        is given. Raises NoSuchContainer.
         """
         ...
 

@@ -1,11 +1,12 @@
 """What is left of an ended attempt: its ending, and its response on the way into the ledger."""
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from app.domain import transport
-from app.domain.job import Job, Reason, State
+from app.domain.job import Job, Reason, State, TimelineEntry
+from app.domain.log import Piece, lines_of
 from app.domain.verdict import Ending, Outcome
 from app.ledger import records
 from app.ledger.payloads import Payloads, Upload
@@ -14,6 +15,13 @@ from workers.events import Event, Events
 from workers.spool import Spool, Untrusted
 
 UNKNOWN_EXIT = 255  # what the engine says of a container that went down with its machine
+_TOLD: dict[str, Callable[[Event], str | None]] = {  # of the usher's events, and how
+    "responded": lambda e: f"status {e.number('status') or 0}, {e.number('bytes') or 0} bytes",
+    "response_failed": lambda e: e.values.get("why", "")[:80] or None,
+    "stopping": lambda e: e.values.get("why", "")[:80] or None,
+    "killed": lambda e: None,
+    "exited": lambda e: _exit_words(e),
+}
 _MACHINE_ERRORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO})
 
 
@@ -53,6 +61,12 @@ def ending(events: Events, engine_exit: Exit | None, cancel: Reason | None) -> E
         exec_errno=exec_failed.number("errno") if exec_failed else None,
         cancel=cancel,
     )
+
+
+def story(events: Events) -> list[TimelineEntry]:
+    """What the usher told from the response on, for the job's timeline."""
+    told = [event for event in events.by_name.values() if event.name in _TOLD]
+    return [TimelineEntry(event.name, event.at, _TOLD[event.name](event)) for event in told]
 
 
 def refusal(error: StartRefused | ImageError) -> Outcome:
@@ -98,13 +112,13 @@ def store_response(job: Job, spool: Spool, limit: int, payloads: Payloads) -> St
     return StoredResponse(token, status, upload.size)
 
 
-def log_upload(job: Job, log: bytes, payloads: Payloads) -> Upload:
-    """A log on its way into the ledger, under (attempt, fence).
+def log_upload(job: Job, log: Iterable[Piece], payloads: Payloads) -> Upload:
+    """A log on its way into the ledger, under (attempt, fence), in its stored form.
 
     Its end goes along with `keep_log`; what went before is kept for good only by that.
     """
     upload = payloads.upload(b"", f"l-{job.uid}-{job.id}-{job.attempt}-{job.fence}")
-    upload.write(log)
+    upload.write(b"".join(piece.stored() for piece in log))
     return upload
 
 
@@ -116,10 +130,15 @@ def request_bytes(job: Job, payloads: Payloads, port: int) -> Iterator[bytes]:
     yield from body
 
 
-def last_line(log: bytes) -> str | None:
+def last_line(log: Iterable[Piece]) -> str | None:
     """The last line of a log that is not empty, at most 300 characters of it."""
-    lines = [line.strip() for line in log.decode("utf-8", "replace").splitlines()]
-    return next((line[:300] for line in reversed(lines) if line), None)
+    told = (part.strip() for line in lines_of(log) for part in line.message.splitlines())
+    return next((part[:300] for part in reversed([*told]) if part), None)
+
+
+def _exit_words(exited: Event) -> str:
+    signal = exited.number("signal")
+    return f"exit code {exited.number('code') or 0}" if signal is None else f"signal {signal}"
 
 
 def _status(exited: Event | None, engine_exit: Exit | None) -> tuple[int | None, int | None]:

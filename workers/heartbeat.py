@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 BEAT_SECONDS = 1.0
 LISTING_SECONDS = 3.0
 ANNOUNCE_SECONDS = 3.0
+FOLLOWED_SECONDS = 3.0  # that an attempt counts as followed without hearing it again
 
 
 class Periodic(threading.Thread):
@@ -116,6 +117,9 @@ class Heartbeat:
 
 def _tell(attention: Attention, answer: str) -> None:
     if answer == "held":
+        return
+    if answer == "followed":
+        attention.followed_until = time.monotonic() + FOLLOWED_SECONDS
         return
     if answer == "lost":
         attention.lost = True

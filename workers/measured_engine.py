@@ -1,5 +1,6 @@
 """An engine whose calls are counted and timed, by verb."""
 
+from app.domain.log import Piece
 from workers.engine import Container, ContainerSpec, Engine, Image
 from workers.images import Login, PulledImage, Watch, unwatched
 from workers.tally import Tally
@@ -76,10 +77,10 @@ class MeasuredEngine:
         with self._timed("owned"):
             return self._engine.owned(node)
 
-    def logs(self, id: str, limit_bytes: int) -> bytes:
+    def logs(self, id: str, pieces: int, since: int = 0) -> list[Piece]:
         """See Engine."""
         with self._timed("logs"):
-            return self._engine.logs(id, limit_bytes)
+            return self._engine.logs(id, pieces, since)
 
     def weaknesses(self) -> list[str]:
         """See Engine."""

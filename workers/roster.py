@@ -19,12 +19,14 @@ class Attention:
         self.cancel: Reason | None = None  # asked for through the ledger
         self.stopping = False  # this worker is going away
         self.following = False  # its container was seen running
+        self.followed_until = 0.0  # somebody wants its output, by the monotonic clock
+        self.container: str | None = None  # its id, once it runs
         self.container_gone = False  # the engine says that it does not run any more
 
     @contextmanager
-    def following_container(self) -> Iterator[None]:
-        """In the block the container runs, as far as its supervisor knows."""
-        self.following = True
+    def following_container(self, container: str) -> Iterator[None]:
+        """In the block the container of this id runs, as far as its supervisor knows."""
+        self.following, self.container = True, container
         try:
             yield
         finally:

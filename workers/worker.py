@@ -15,6 +15,7 @@ from app.settings import Settings
 from workers.collection import COLLECTION_SECONDS, Collection
 from workers.consuming import CONSUMING_SECONDS, Consumer, Consuming, Intake
 from workers.heartbeat import BEAT_SECONDS, LISTING_SECONDS, Heartbeat, Periodic
+from workers.relay import RELAY_SECONDS, Relay
 from workers.revokes import REVOKE_SECONDS, Revoked, Revokes
 from workers.site import Site, make_site
 from workers.sweep import Sweep
@@ -38,6 +39,8 @@ class Worker:
             Periodic("heartbeat", BEAT_SECONDS, heartbeat.beat),
             # Apart from the heartbeat: an engine that hangs must not cost the leases.
             Periodic("listing", LISTING_SECONDS, heartbeat.list),
+            # Apart from both: logs can be long.
+            Periodic("relay", RELAY_SECONDS, Relay(self.site).step),
             Periodic("sweep", settings.sweep_seconds, sweep.sweep),
             Periodic("upkeep", UPKEEP_SECONDS, self.upkeep.step),
             Periodic("revokes", REVOKE_SECONDS, Revokes(self.site, revoked).heed),

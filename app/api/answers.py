@@ -200,3 +200,23 @@ class ForgottenOut(BaseModel):
 
     name: str
     status: Literal["deleted"]
+
+
+class LineOut(BaseModel):
+    """A line that a replica printed. `timestamp` is in nanoseconds since the epoch."""
+
+    timestamp: int
+    container_name: str
+    replica: str | None
+    stream: Literal["stdout", "stderr"]
+    message: str
+
+
+class EventOut(BaseModel):
+    """Something that the platform did. `timestamp` is in nanoseconds since the epoch."""
+
+    timestamp: int
+    reason: str
+    message: str
+    involved_object: str
+    count: int

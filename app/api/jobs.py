@@ -8,7 +8,6 @@ from dataclasses import replace
 from flask import Blueprint, Response, jsonify, request
 
 from app.api import errors
-from app.api.answers import Error
 from app.api.bodies import LONGEST_TIMEOUT_MS, timeout_ms
 from app.api.entries import Reply, entry
 from app.api.job_answers import JobStatusOut
@@ -90,44 +89,6 @@ def retry(name: str, job_id: str) -> Response:
         message = f"the request was kept until {rfc3339(job.result_expires_at)}"
         return errors.answer("result_expired", message, 410)
     return _accepted_again(deployment, job, new_id, upload)
-
-
-@blueprint.get("/logs")
-@entry(
-    {
-        200: Reply("What it printed.", {"type": "string"}, PLAIN, ("X-Log-Truncated",)),
-        404: Reply("No such job, or no log yet.", Error),
-    },
-    errors=(410,),
-)
-def logs(name: str, job_id: str) -> Response:
-    """What the job's replica printed, both streams as they came: the last part, up to a bound.
-
-    `X-Log-Truncated: true` says that its beginning was cut off. 404 until the job is over and its
-    container gone. Empty where nothing was printed, and where the engine could not give it.
-    """
-    ledger = services().ledger
-    job = ledger.jobs.get(ledger.deployments.get(name).uid, job_id)
-    if not job.state.final or job.teardown is not None:
-        where = "its replica is being removed" if job.state.final else f"the job is {job.state}"
-        response = errors.answer("not_found", f"no log yet: {where}", 404)
-        response.headers["Retry-After"] = "1"
-        return response
-    return _kept(job)
-
-
-def _kept(job: Job) -> Response:
-    pieces: object = ()
-    if job.log is not None:
-        try:
-            _, pieces = services().ledger.payloads.read(job.log)
-        except NotFound:
-            message = f"the log was kept until {rfc3339(job.result_expires_at)}"
-            return errors.answer("result_expired", message, 410)
-    response = Response(pieces, content_type=PLAIN)  # type: ignore[arg-type]
-    response.headers["Content-Length"] = str(job.log_size or 0)
-    response.headers["X-Log-Truncated"] = str(job.log_cut).lower()
-    return response
 
 
 def _gone(job: Job) -> bool:

@@ -186,10 +186,11 @@ def _container_out(
     members["healthcheck"]["port"] = container.healthcheck.port or container.exposed_port
     updated_at = record.image_updated_at or record.created_at
     image = {"image": container.image, "last_updated_at": rfc3339(updated_at)}
-    return {"name": _container_name(deployment)} | members | {"image": image}
+    return {"name": container_name(deployment)} | members | {"image": image}
 
 
-def _container_name(deployment: str) -> str:
+def container_name(deployment: str) -> str:
+    """The name of a deployment's container, in all its replicas."""
     return f"{deployment}-0"
 
 
@@ -200,7 +201,7 @@ def _renamed(name: str, body: dict[str, Any]) -> Iterator[str]:
     given = first.get("name") if isinstance(first, dict) else None
     for path, value, only in (
         ("name", body.get("name"), name),
-        ("containers[0].name", given, _container_name(name)),
+        ("containers[0].name", given, container_name(name)),
     ):
         if value is not None and value != only:
             yield f'{path}: {_shown(value)} is not allowed: can\'t be changed, it is "{only}"'

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from flask import Flask, current_app, request
 
 from app.api.endings import Endings
+from app.api.following import Followers
 from app.auth import Tokens, bearer
 from app.dispatch import Prepull, Publish
 from app.domain.compute import ComputeResource
@@ -52,6 +53,7 @@ class Services:
     tokens: Tokens
     waiting: Waiting
     endings: Endings
+    followers: Followers
     compute: dict[str, ComputeResource]  # of the operator's file; workers tell of more: `compute`
     volumes: dict[str, SharedVolume]  # of the operator's file
 

@@ -173,6 +173,7 @@ class JobSummary:
     oom_killed: bool = False
     response_status: int | None = None
     response_size: int | None = None
+    log: str | None = None
     log_size: int | None = None
 
 

@@ -11,6 +11,7 @@ from app.ledger.attempts import Attempts
 from app.ledger.deployments import Deployments
 from app.ledger.inference_keys import InferenceKeys
 from app.ledger.jobs import Jobs
+from app.ledger.live import Live
 from app.ledger.metrics import Metrics
 from app.ledger.nodes import Nodes
 from app.ledger.payloads import Payloads
@@ -31,6 +32,7 @@ class Ledger:
         self.deployments = Deployments(client, verbs, hint_seconds)
         self.jobs = Jobs(client, verbs)
         self.attempts = Attempts(client, verbs)
+        self.live = Live(client, verbs)
         self.payloads = Payloads(client, verbs)
         self.keys = InferenceKeys(client, verbs)
         self.nodes = Nodes(client, verbs)

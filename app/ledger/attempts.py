@@ -12,7 +12,7 @@ from typing import Any
 import redis
 
 from app.domain.compute import Offer
-from app.domain.job import Hint, Job, Reason, State
+from app.domain.job import Hint, Job, Reason, State, TimelineEntry
 from app.ledger import keys, records
 from app.ledger.payloads import Upload
 from app.ledger.verbs import Verbs
@@ -105,12 +105,20 @@ class Attempts:
         return Reason(records.text(rest[0])) if rest[0] else None
 
     def advance(
-        self, grip: Grip, old: State, new: State, event: str, fields: Mapping[str, str | int]
+        self,
+        grip: Grip,
+        old: State,
+        new: State,
+        event: str,
+        fields: Mapping[str, str | int],
+        seen: Sequence[TimelineEntry] = (),
     ) -> None:
-        """Moves an attempt on between starting and running. Raises Stale."""
-        answer = self._verbs(
-            "transition", grip.uid, grip.id, old, *_numbers(grip), new, event, *_flat(fields)
-        )
+        """Moves an attempt on between starting and running. Raises Stale.
+
+        What was `seen` before goes into the timeline, at its own instants.
+        """
+        args = (old, *_numbers(grip), new, event, records.told(seen), *_flat(fields))
+        answer = self._verbs("transition", grip.uid, grip.id, *args)
         if answer != b"done":
             raise Stale(grip.ref)
 
@@ -127,20 +135,24 @@ class Attempts:
         reason: Reason,
         detail: str,
         fields: Mapping[str, str | int],
+        seen: Sequence[TimelineEntry] = (),
     ) -> None:
-        """Ends the attempt and the job. The slot stays taken until `release`. Raises Stale."""
-        answer = self._verbs(
-            "finish", grip.uid, grip.id, *_numbers(grip), state, reason, detail, *_flat(fields)
-        )
+        """Ends the attempt and the job. The slot stays taken until `release`. Raises Stale.
+
+        What was `seen` of it goes into the timeline, at its own instants.
+        """
+        args = (*_numbers(grip), state, reason, detail, records.told(seen), *_flat(fields))
+        answer = self._verbs("finish", grip.uid, grip.id, *args)
         if answer != b"done":
             raise Stale(grip.ref)
 
-    def keep_log(self, grip: Grip, log: Upload, cut: bool) -> None:
+    def keep_log(self, grip: Grip, log: Upload, size: int, cut: bool) -> None:
         """Keeps a log with the job, which is over, and stores what of it is not stored yet.
 
+        `size` is that of what was printed, in bytes, without its instants.
         Raises Stale, and redis.ResponseError where Redis is full.
         """
-        about = (log.token, log.size, int(cut))
+        about = (log.token, size, int(cut))
         parts = (log.chunks, log.head, log.tail)
         answer = self._verbs("keep_log", grip.uid, grip.id, *_numbers(grip), *about, *parts)
         if answer != b"done":
@@ -178,7 +190,7 @@ class Attempts:
         return self._freeing("leave", grip, grace_seconds, slots, detail)
 
     def renew(self, node: str, lease_seconds: float, grips: Sequence[Grip]) -> list[str]:
-        """Renews leases: `held`, `lost` or the reason of a cancel, for each, in order."""
+        """Renews leases: `held`, `followed`, `lost` or the reason of a cancel, for each."""
         answers: list[bytes] = []
         for start in range(0, len(grips), RENEW_LIMIT):
             some = grips[start : start + RENEW_LIMIT]

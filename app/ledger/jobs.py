@@ -10,7 +10,7 @@ from typing import Any
 import redis
 
 from app.domain.errors import Conflict, NotFound, RateLimited, ServiceUnavailable
-from app.domain.job import Hint, Job, JobPage, JobSummary, JobView, Reason, State
+from app.domain.job import Hint, Job, JobPage, JobSummary, JobView, Reason, State, TimelineEntry
 from app.ledger import keys, records
 from app.ledger.deployments import DeploymentRecord
 from app.ledger.guesses import Guess, Outdated
@@ -90,6 +90,13 @@ class Jobs:
         return JobView(
             _job(raw, job_id), position, records.timeline(timeline), records.earlier(earlier)
         )
+
+    def timelines(self, uid: str, job_ids: Sequence[str]) -> list[list[TimelineEntry]]:
+        """The timelines of some jobs of a deployment; [] of one that is gone. One round trip."""
+        with self._client.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.lrange(keys.timeline(uid, job_id), 0, -1)
+            return [records.timeline(raw) for raw in pipe.execute()]
 
     def over(self, jobs: Sequence[tuple[str, str]]) -> list[bool]:
         """Of jobs by uid and id: whether each is over, or gone. One round trip."""

@@ -23,6 +23,9 @@ _TEMPLATES: Final = {
     "job": "job:%s:%s",  # hash of one job, by uid and id
     "timeline": "job:%s:%s:timeline",  # list of {event, at, detail} (JSON)
     "attempts": "job:%s:%s:attempts",  # list of the attempts that were followed by another (JSON)
+    # hash of what a running replica printed, while somebody follows it: attempt, first and next
+    # (numbers), bytes, told, and the batches by number
+    "live": "job:%s:%s:live",
     "payload": "payload:%s",  # hash: head, chunks (number), 0, 1, … of a request or response
     # what is due: zsets of refs by instant (seconds since the epoch, Redis's clock)
     "ttl": "due:ttl",  # waiting jobs by the end of their TTL
@@ -33,6 +36,7 @@ _TEMPLATES: Final = {
     "no_room": "no_room:%s:%s",  # zset of refs of a compute and a size, by their dispatch
     "no_room_sizes": "no_room:%s",  # set of the sizes of a compute of which some wait
     "pledges": "pledges",  # hash: ref → the node that keeps room for it, and since when
+    "followed": "due:followed",  # unfinished jobs whose output somebody follows, by the end of that
     "admissions": "due:admit",  # set of uids of deployments whose admission stopped at its bound
     "terminating": "due:terminating",  # set of uids of deployments that are being deleted
     "due_strays": "due:strays",  # strays (node/uid/id#attempt) by the end of their deadline

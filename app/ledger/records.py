@@ -99,6 +99,14 @@ def timeline(raw: Sequence[bytes]) -> list[TimelineEntry]:
     return [TimelineEntry(e["event"], instant(e["at"]), e.get("detail")) for e in entries]
 
 
+def told(entries: Sequence[TimelineEntry]) -> str:
+    """Entries for a timeline, as scripts take them: JSON, or "" for none."""
+    if not entries:
+        return ""
+    raw = [{"event": e.event, "at": seconds(e.at), "detail": e.detail} for e in entries]
+    return json.dumps([{name: value for name, value in e.items() if value} for e in raw])
+
+
 def earlier(raw: Sequence[bytes]) -> list[EarlierAttempt]:
     """A job's earlier attempts from their list."""
     return [_earlier(json.loads(text(entry))) for entry in raw]

@@ -40,6 +40,11 @@ UNSAYABLE = (
     "there is no file-secret yet",
     "there is no shared volume yet",
     "there is no registry credential yet",
+    "must be base64",
+    "must be the name of a file",
+    "it must be an instant by RFC 3339",
+    "it must be a duration such as",
+    "it must not be later than end",
     "can't be changed, it is",
     "container_registry_settings.credentials.name is missing",  # they have none to be changed
     "is none of this deployment's lists",
@@ -145,6 +150,8 @@ def _not_asked(answer: schemathesis.Response) -> Iterator[Any]:
 
 def _hurry(case: schemathesis.Case) -> None:
     """Waits for what never ends here are cut short."""
+    if isinstance(case.query, dict) and case.query.get("follow") == "true":
+        case.query["follow"] = "false"
     waits = any(one.name == "timeout" for one in case.operation.query)
     if waits and isinstance(case.query, dict):
         with suppress(TypeError, ValueError):  # what is no number is refused at once

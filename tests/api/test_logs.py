@@ -7,10 +7,11 @@ import pytest
 from app.domain.job import Reason, State
 from app.ledger import Ledger
 from tests.api.faces import Faces
-from tests.api.wire import Answer
+from tests.api.wire import Answer, call
 from tests.api.worker import PlayedWorker
 
-PRINTED = b"one\n\xff two\n" * 200_000  # more than a chunk
+PRINTED = b"one\n\xff two\n" * 100_000  # more than a chunk
+AT = 1_700_000_000_123_456_789
 
 
 def logs(api: Faces, name: str, job_id: str) -> Answer:
@@ -23,9 +24,7 @@ def printed(api: Faces, hello: str, worker: PlayedWorker, ledger: Ledger) -> str
     job_id = api.submit(hello)
     grip = worker.run(hello, job_id)
     ledger.attempts.finish(grip, State.FAILED, Reason.EXIT_NONZERO, "exit code 1", {})
-    upload = ledger.payloads.upload(b"")
-    upload.write(PRINTED)
-    ledger.attempts.keep_log(grip, upload, True)
+    worker.print(grip, PRINTED, at=AT, cut=True)
     ledger.attempts.release(grip)
     return job_id
 
@@ -35,6 +34,28 @@ def test_the_log_is_served_as_it_was(api: Faces, hello: str, printed: str) -> No
     assert (answer.status, answer.body) == (200, PRINTED)
     assert answer["Content-Type"] == "text/plain; charset=utf-8"
     assert answer["X-Log-Truncated"] == "true"
+
+
+def test_as_json_it_has_instants_and_streams(
+    api: Faces, hello: str, printed: str, worker: PlayedWorker
+) -> None:
+    path = f"/job-deployments/{hello}/jobs/{printed}/logs"
+    answer = api.control("GET", f"{path}?format=json")
+    assert (answer.status, answer["X-Log-Truncated"]) == (200, "true")
+    common = {
+        "container_name": f"{hello}-0",
+        "replica": worker.job(hello, printed).replica,
+        "stream": "stdout",
+    }
+    assert answer.json[:2] == [
+        {"timestamp": AT, **common, "message": "one"},
+        {"timestamp": AT + 1, **common, "message": "\ufffd two"},
+    ]
+    assert len(answer.json) == 200_000
+    headers = [("Accept", "application/json"), ("Authorization", f"Bearer {api.token}")]
+    assert call(api.port, "GET", f"/v1{path}", headers).json == answer.json
+    assert api.control("GET", f"{path}?format=text").body == PRINTED
+    assert api.control("GET", f"{path}?format=xml").status == 400
 
 
 def test_until_the_job_is_over_there_is_none(api: Faces, hello: str, worker: PlayedWorker) -> None:

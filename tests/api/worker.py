@@ -1,9 +1,12 @@
 """A worker that a test plays: it takes a job through its states in the ledger."""
 
+import re
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from app.domain.job import Job, Reason, State
+from app.domain.log import Piece, Stream
 from app.domain.transport import RequestHead
 from app.ledger import Ledger
 from app.ledger.attempts import Grip
@@ -76,6 +79,35 @@ class PlayedWorker:
     def cancel(self, grip: Grip) -> None:
         """Ends a running attempt because that was asked for."""
         self.end(grip, State.CANCELLED, Reason.DEPLOYMENT_DELETED, "cancelled", {})
+
+    def print(
+        self,
+        grip: Grip,
+        text: bytes,
+        stream: Stream = Stream.STDOUT,
+        at: int = 0,
+        cut: bool = False,
+    ) -> None:
+        """Keeps this as the output of an attempt that has ended and has its container still.
+
+        The lines are a nanosecond apart, the first at `at`, or now.
+        """
+        at = at or time.time_ns()
+        texts = enumerate(re.findall(rb"[^\n]*\n|[^\n]+", text))
+        upload = self.ledger.payloads.upload(b"")
+        for n, piece in texts:
+            upload.write(Piece(at + n, stream, piece).stored())
+        self.ledger.attempts.keep_log(grip, upload, len(text), cut)
+
+    def printed(self, name: str, text: bytes, at: int = 0, job_id: str = "") -> str:
+        """A job of a deployment that printed this and succeeded; returns its replica's name."""
+        grip = self.run(name, job_id)
+        self.ledger.attempts.finish(grip, State.SUCCEEDED, Reason.EXIT_0, "it went well", {})
+        self.print(grip, text, at=at)
+        self.ledger.attempts.release(grip)
+        replica = self.job(name, job_id).replica
+        assert replica is not None
+        return replica
 
     def store(self, head: bytes, body: bytes) -> dict[str, str | int]:
         """Stores a response; returns the members of the record that name it."""

@@ -1,6 +1,8 @@
 """An engine in memory: containers are entries, and a test says what happens in them."""
 
+import re
 import threading
+import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +11,7 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
+from app.domain.log import Piece, Stream
 from workers.engine import (
     DEADLINE_LABEL,
     NODE_LABEL,
@@ -56,8 +59,14 @@ class Replica:
     started_at: datetime | None = None
     exit: Exit | None = None
     finished_at: datetime | None = None
-    output: bytes = b""
+    output: list[Piece] = field(default_factory=list)
     volumes: list[str] = field(default_factory=list)
+
+    def write(self, output: bytes, stream: Stream = Stream.STDOUT) -> None:
+        at = time.time_ns()
+        for text in re.findall(rb"[^\n]*\n|[^\n]+", output):
+            at += 1  # the clock may not have ticked
+            self.output.append(Piece(at, stream, text))
 
     def listed(self) -> Container:
         deadline = self.spec.labels.get(DEADLINE_LABEL)
@@ -72,7 +81,13 @@ class Replica:
 
     def seen(self) -> Container:
         return Container(
-            self.id, self.spec.name, self.phase, self.started_at, self.exit, self.finished_at
+            self.id,
+            self.spec.name,
+            self.phase,
+            self.started_at,
+            self.exit,
+            self.finished_at,
+            self.created_at,
         )
 
 
@@ -134,10 +149,15 @@ class ScriptedEngine:
                 replica.finished_at = self.now()
                 self._changed.notify_all()
 
-    def write(self, name: str, output: bytes) -> None:
+    def write(self, name: str, output: bytes, stream: Stream = Stream.STDOUT) -> None:
         """The container writes to its log."""
         with self._changed:
-            self._replicas[name].output += output
+            self._replicas[name].write(output, stream)
+
+    def forget_output(self, name: str) -> None:
+        """As if the container had written nothing so far."""
+        with self._changed:
+            self._replicas[name].output.clear()
 
     def vanish(self, name: str) -> None:
         """The engine loses the container."""
@@ -215,7 +235,7 @@ class ScriptedEngine:
             if spec.name not in self._replicas:
                 self._replicas[spec.name] = self._made(spec)
                 self._changed.notify_all()
-            return self._replicas[spec.name].seen()
+            return replace(self._replicas[spec.name].seen(), created_at=None)
 
     def start(self, id: str) -> None:
         with self._verb("start"):
@@ -265,10 +285,10 @@ class ScriptedEngine:
             # As little as Docker's listing tells.
             return [r.listed() for r in replicas]
 
-    def logs(self, id: str, limit_bytes: int) -> bytes:
+    def logs(self, id: str, pieces: int, since: int = 0) -> list[Piece]:
         with self._verb("logs"), self._changed:
-            output = self._by_id(id).output
-            return output[max(0, len(output) - limit_bytes) :]
+            output = [piece for piece in self._by_id(id).output if piece.at >= since]
+            return output[max(0, len(output) - pieces) :]
 
     def weaknesses(self) -> list[str]:
         with self._verb("weaknesses"):
@@ -324,7 +344,7 @@ class ScriptedEngine:
     def _run(self, replica: Replica) -> None:
         program = self._program(replica.spec)
         replica.phase, replica.started_at, replica.exit = Phase.RUNNING, self.now(), None
-        replica.output += program.output
+        replica.write(program.output)
         self.starts[replica.spec.name] += 1
         self._changed.notify_all()
         if program.exits is not None:

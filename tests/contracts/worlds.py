@@ -85,6 +85,10 @@ class World:
         assert found is not None
         return found
 
+    def printed(self, id: str, pieces: int = 10**6) -> bytes:
+        """All that a container printed, or its last pieces."""
+        return b"".join(piece.text for piece in self.engine.logs(id, pieces))
+
     def pushed(self) -> str:
         """A reference that a registry has and the engine has not."""
         raise NotImplementedError

@@ -34,6 +34,7 @@ class Row:
     body: bytes | None = None  # of the response; None: an error of ours
     says: str = ""  # part of the status's Error
     changes: dict[str, Any] = field(default_factory=dict)
+    prints: str = ""  # a line of its log; "": it prints nothing that is looked at
 
 
 def answer(head: str, body: str = "b''") -> str:
@@ -66,16 +67,18 @@ ROWS = {
         200,
         b"ok",
         "last log line: last words",
+        prints="last words",
     ),
     "exit-1-silent": Row(
         "c = take_job(); sys.exit(1)", FAILED, Reason.EXIT_NONZERO, 1, says="exit code 1"
     ),
     "signal": Row(
-        "c = take_job(); os.kill(os.getpid(), signal.SIGSEGV)",
+        "c = take_job(); print('in vain', flush=True); os.kill(os.getpid(), signal.SIGSEGV)",
         FAILED,
         Reason.SIGNALLED,
         139,
         says="SIGSEGV",
+        prints="in vain",
     ),
     "crash-before-health": Row(
         "raise ValueError('no model file')",
@@ -83,6 +86,7 @@ ROWS = {
         Reason.EXITED_BEFORE_REQUEST,
         1,
         says="ValueError: no model file",
+        prints="ValueError: no model file",
     ),
     "exit-0-before-health": Row("", FAILED, Reason.EXITED_BEFORE_REQUEST, 0),
     # the start
@@ -131,7 +135,13 @@ ROWS = {
         "forever()", TIMED_OUT, Reason.DEADLINE, 143, 504, says="before", changes=deadline(4)
     ),
     "deadline-while-working": Row(
-        "c = take_job(); forever()", TIMED_OUT, Reason.DEADLINE, 143, 504, changes=deadline(4)
+        "c = take_job(); print('at it', flush=True); forever()",
+        TIMED_OUT,
+        Reason.DEADLINE,
+        143,
+        504,
+        changes=deadline(4),
+        prints="at it",
     ),
     "deadline-after-the-response": Row(
         f"c = take_job(); {OK}forever()",
@@ -143,12 +153,13 @@ ROWS = {
         changes=deadline(4),
     ),
     "sigterm-ignored": Row(
-        f"{SIGTERM_IGNORED}c = take_job(); forever()",
+        f"{SIGTERM_IGNORED}c = take_job(); print('on and on', flush=True); forever()",
         TIMED_OUT,
         Reason.DEADLINE,
         137,
         504,
         changes=deadline(4),
+        prints="on and on",
     ),
     "exit-0-at-the-deadline": Row(
         "on(signal.SIGTERM, lambda *_: sys.exit(0)); c = take_job(); forever()",
@@ -176,11 +187,12 @@ ROWS = {
     ),
     # memory
     "out-of-memory": Row(
-        "c = take_job(); x = bytearray(500_000_000)",
+        "c = take_job(); print('loading', flush=True); x = bytearray(500_000_000)",
         FAILED,
         Reason.OOM_KILLED,
         137,
         says="limit 64 MiB",
+        prints="loading",
         changes={"compute": {"name": "small", "size": 1}},
     ),
     # the response
@@ -322,6 +334,21 @@ def test_an_end_is_told_as_it_was(jobs: tuple[House, dict[str, str]], name: str)
         assert result.json["message"] == status["Error"]
     else:
         assert result.body == row.body
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.prints])
+def test_what_was_printed_is_kept_however_it_ended(
+    jobs: tuple[House, dict[str, str]], name: str
+) -> None:
+    house, ids = jobs
+    house.until(name, ids[name], lambda status: status["Timeline"][-1]["Event"] == "released")
+    path = f"/job-deployments/{name}/jobs/{ids[name]}/logs"
+    lines = house.faces.control("GET", f"{path}?format=json").json
+    assert ROWS[name].prints in [line["message"] for line in lines]
+    text = house.faces.control("GET", path).body.decode()
+    assert text.splitlines() == [line["message"] for line in lines]
+    printed = house.faces.control("GET", f"/job-deployments/{name}/logs?order=asc").json
+    assert printed == lines
 
 
 def test_a_job_that_waits_too_long_expires(jobs: tuple[House, dict[str, str]]) -> None:

@@ -128,12 +128,9 @@ def test_the_client_is_served_before_the_container_is_gone(house: House) -> None
     house.deploy("quick", "c = take_job(); c.sendall(OK)\n")
     job_id = house.faces.submit("quick")
     status = house.finished("quick", job_id)
-    assert [entry["Event"] for entry in status["Timeline"]][:5] == [
-        "queued",
-        "dispatched",
-        "starting",
-        "started",
-        "sent",
+    assert [entry["Event"] for entry in status["Timeline"]][:10] == [
+        *("queued", "dispatched", "starting", "created", "started", "healthy", "sent"),
+        *("responded", "exited", "succeeded"),
     ]
     assert house.faces.result("quick", job_id).body == b"ok"
     house.until("quick", job_id, lambda s: [e["Event"] for e in s["Timeline"]][-1] == "released")

@@ -1,10 +1,12 @@
-"""What happens to an attempt before it is started goes into the timeline, once."""
+"""What happens to an attempt goes into the timeline, once."""
+
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.domain.job import Reason
+from app.domain.job import Reason, State, TimelineEntry
 from app.ledger import Ledger
-from app.ledger.attempts import Stale
+from app.ledger.attempts import Grip, Stale
 from tests.ledger.scene import Scene, check_places
 
 
@@ -68,3 +70,49 @@ def test_a_note_leaves_nothing_in_the_record_of_what_is_over(scene: Scene) -> No
     scene.finish(grip)
     assert b"noted" not in scene.raw("a")
     assert scene.job("a").reason is Reason.EXIT_0
+
+
+# -- what its node saw ---------------------------------------------------------------------------
+
+
+def seen(event: str, seconds: float) -> TimelineEntry:
+    """Something that was seen so long ago, by the node's clock."""
+    return TimelineEntry(event, datetime.now(UTC) - timedelta(seconds=seconds), "words")
+
+
+def finish(ledger: Ledger, grip: Grip, *entries: TimelineEntry) -> None:
+    ledger.attempts.finish(grip, State.SUCCEEDED, Reason.EXIT_0, "exited with 0", {}, entries)
+
+
+def test_what_was_seen_stands_before_what_followed_from_it(
+    scene: Scene, stuttering: Ledger
+) -> None:
+    grip = scene.started("a")
+    fields = {"started_at": "1700000000.000000"}
+    state, attempts = State.STARTING, stuttering.attempts
+    attempts.advance(grip, state, state, "started", fields, [seen("created", 0)])
+    finish(stuttering, grip, seen("responded", 0), seen("exited", 0))
+    assert scene.events("a")[2:] == [
+        *("starting", "created", "started", "responded", "exited", "succeeded"),
+    ]
+    entries = scene.ledger.jobs.view(scene.uid, "a").timeline
+    assert [entry.detail for entry in entries if entry.event == "exited"] == ["words"]
+
+
+def test_its_instants_keep_to_the_order_of_the_timeline(scene: Scene) -> None:
+    grip = scene.started("a")
+    finish(scene.ledger, grip, seen("early", 9999), seen("right", 0), seen("late", -9999))
+    at = {entry.event: entry.at for entry in scene.ledger.jobs.view(scene.uid, "a").timeline}
+    assert at["starting"] == at["early"]
+    assert at["early"] <= at["right"] <= at["late"] <= at["succeeded"]
+    assert datetime.now(UTC) - at["early"] < timedelta(seconds=60)
+
+
+def test_who_was_replaced_tells_nothing_that_it_saw(scene: Scene) -> None:
+    old = scene.started("a")
+    scene.lapse("a")
+    scene.grip("a")
+    before = scene.events("a")
+    with pytest.raises(Stale):
+        finish(scene.ledger, old, seen("exited", 0))
+    assert scene.events("a") == before

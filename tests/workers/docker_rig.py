@@ -58,7 +58,7 @@ class Rig:
     def printed(self, spec: ContainerSpec) -> Any:
         """What a program prints last, as JSON."""
         ended = self.run(spec)
-        log = self.engine.logs(ended.id, 10_000).decode()
+        log = b"".join(piece.text for piece in self.engine.logs(ended.id, 10_000)).decode()
         assert log, ended
         return json.loads(log.splitlines()[-1])
 

@@ -93,6 +93,7 @@ def check_done_by_the_second(rig: Rig) -> None:
     assert rig.engine.made == {rig.replica(): 1}
     assert rig.engine.starts == {rig.replica(): 1}
     assert rig.events() == [
-        "queued", "dispatched", "starting", "started", "sent", "succeeded", "released",
+        "queued", "dispatched", "starting", "created", "started", "healthy", "sent", "responded",
+        "exited", "succeeded", "released",
     ]  # fmt: skip
     rig.check_nothing_left()

@@ -15,6 +15,7 @@ from typing import Any
 import docker
 import pytest
 
+from app.domain.log import Stream, lines_of
 from tests.workers.docker_rig import LIMITS, Rig, rigged
 from workers import docker_engine
 from workers.docker_engine import DockerEngine
@@ -119,10 +120,10 @@ for number in range(25_000):
 print("the end")
 """
     ended = rig.run(rig.spec(program, limits=replace(LIMITS, cpus=2)))
-    assert rig.engine.logs(ended.id, 8) == b"the end\n"
+    assert [piece.text for piece in rig.engine.logs(ended.id, 1)] == [b"the end\n"]
     bounds = rig.api.inspect_container(ended.id)["HostConfig"]["LogConfig"]
     assert bounds == {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "2"}}
-    assert len(rig.engine.logs(ended.id, 10**9)) < 20 * 2**20
+    assert sum(len(p.text) for p in rig.engine.logs(ended.id, 10**9)) < 20 * 2**20
 
 
 def test_neither_entrypoint_nor_health_check_of_the_image_runs(rig: Rig) -> None:
@@ -217,8 +218,24 @@ def test_a_log_takes_one_call(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None
 
     sending = docker.APIClient.send
     monkeypatch.setattr(docker.APIClient, "send", send)
-    assert rig.engine.logs(ended.id, 100) == b"words\n"
+    assert [piece.text for piece in rig.engine.logs(ended.id, 100)] == [b"words\n"]
     assert asked == ["logs"]
+
+
+def test_a_log_tells_streams_and_instants_and_long_lines_in_pieces(rig: Rig) -> None:
+    program = """
+import sys
+print("out", flush=True)
+print("err", file=sys.stderr, flush=True)
+print("x" * 40_000, end="", flush=True)
+"""
+    pieces = rig.engine.logs(rig.run(rig.spec(program)).id, 100)
+    told = {(piece.stream, piece.text) for piece in pieces}
+    assert {(Stream.STDOUT, b"out\n"), (Stream.STDERR, b"err\n")} < told
+    out = [piece for piece in pieces if piece.stream is Stream.STDOUT]
+    assert len(out) > 2
+    assert [line.message for line in lines_of(out)] == ["out", "x" * 40_000]
+    assert all(0 <= time.time_ns() - piece.at < 60 * 10**9 for piece in pieces)
 
 
 class SilentEngine:

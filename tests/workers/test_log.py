@@ -1,8 +1,11 @@
 """What a replica printed is kept with its job, before its container goes."""
 
+import time
+
 import pytest
 
 from app.domain.job import State
+from app.domain.log import HEAD_BYTES, Piece, Stream, pieces_of
 from app.ledger.attempts import Grip, Stale
 from app.ledger.payloads import CHUNK_BYTES, UPLOAD_SECONDS
 from tests.workers.rig import Rig, Usher, works
@@ -24,10 +27,20 @@ def crashes(usher: Usher) -> None:
     usher.exit(1)
 
 
-def log_of(rig: Rig) -> bytes | None:
+def pieces(rig: Rig) -> list[Piece]:
     """The stored log."""
     token = rig.job().log
-    return None if token is None else b"".join(rig.ledger.payloads.read(token)[1])
+    return [] if token is None else [*pieces_of(rig.ledger.payloads.read(token)[1])]
+
+
+def log_of(rig: Rig) -> bytes:
+    """The stored log as it was printed."""
+    return b"".join(piece.text for piece in pieces(rig))
+
+
+def stored_size(text: bytes) -> int:
+    """What a log costs in Redis."""
+    return len(text) + HEAD_BYTES * text.count(b"\n")
 
 
 def test_the_log_of_a_job_that_went_well_is_kept_byte_for_byte(rig: Rig) -> None:
@@ -50,15 +63,40 @@ def test_the_last_line_of_one_that_failed_is_in_its_sentence_too(rig: Rig) -> No
 def test_of_a_long_log_the_last_part_is_kept(rig: Rig) -> None:
     rig.script = prints
     rig.submit()
-    rig.supervise(site=rig.site(log_limit_bytes=10))
+    rig.supervise(site=rig.site(log_limit_bytes=10 + HEAD_BYTES))
     assert log_of(rig) == PRINTED[-10:]
     assert rig.job().log_cut
+
+
+def test_of_the_first_line_that_has_no_room_its_end_is_kept(rig: Rig) -> None:
+    rig.script = prints
+    rig.submit()
+    rig.supervise(site=rig.site(log_limit_bytes=4 + HEAD_BYTES))
+    assert log_of(rig) == PRINTED[-4:]
+    assert rig.job().log_cut
+
+
+def test_a_log_tells_streams_and_instants(rig: Rig) -> None:
+    def prints_twice(usher: Usher) -> None:
+        usher.engine.write(usher.name, b"out\n")
+        usher.engine.write(usher.name, b"err", Stream.STDERR)
+        works(usher)
+
+    rig.script, before = prints_twice, time.time_ns()
+    rig.submit()
+    rig.supervise()
+    first, second = pieces(rig)
+    assert [(p.stream, p.text) for p in (first, second)] == [
+        ("stdout", b"out\n"),
+        ("stderr", b"err"),
+    ]
+    assert before < first.at < second.at < time.time_ns()
 
 
 def test_a_log_of_just_the_bound_is_not_cut(rig: Rig) -> None:
     rig.script = prints
     rig.submit()
-    rig.supervise(site=rig.site(log_limit_bytes=len(PRINTED)))
+    rig.supervise(site=rig.site(log_limit_bytes=stored_size(PRINTED)))
     assert (log_of(rig), rig.job().log_cut) == (PRINTED, False)
 
 
@@ -117,7 +155,7 @@ def test_a_log_of_more_than_a_chunk_is_kept_whole(rig: Rig) -> None:
 
     rig.script = prints_much
     rig.submit()
-    rig.supervise(site=rig.site(log_limit_bytes=2 * CHUNK_BYTES))
+    rig.supervise(site=rig.site(log_limit_bytes=3 * CHUNK_BYTES))
     assert log_of(rig) == long
     assert rig.job().log_size == len(long) > CHUNK_BYTES
 
@@ -147,7 +185,7 @@ def test_who_was_replaced_keeps_no_log(rig: Rig) -> None:
     rig.supervise()
     late = Grip(rig.uid, "j1", 1, rig.job().fence - 1)
     with pytest.raises(Stale):
-        rig.ledger.attempts.keep_log(late, rig.ledger.payloads.upload(b""), False)
+        rig.ledger.attempts.keep_log(late, rig.ledger.payloads.upload(b""), 0, False)
     assert log_of(rig) == PRINTED
 
 

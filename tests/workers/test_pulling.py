@@ -46,7 +46,8 @@ def test_a_pull_is_told_between_the_claim_and_the_start(rig: Rig) -> None:
     rig.submit()
     rig.supervise()
     events = rig.events()
-    assert events[events.index("starting") :][:4] == ["starting", "pulling", "pulled", "started"]
+    began = events[events.index("starting") :][:5]
+    assert began == ["starting", "pulling", "pulled", "created", "started"]
     assert told(rig) == [("pulling", IMAGE), ("pulled", f"{IMAGE}: 2.0 MB in 1.5 s")]
 
 

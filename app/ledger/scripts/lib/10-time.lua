@@ -36,6 +36,21 @@ local function note(uid, id, event, detail)
     cjson.encode({event = event, at = stamp(now()), detail = detail}))
 end
 
+-- Notes what others have seen, with their own instants as far as the timeline's order allows: not
+-- before the entry in front, and not later than now. `told`: a JSON list of {event, at, detail}, or ''.
+local function note_told(uid, id, told)
+  if told == '' then return end
+  local key, entries, t = K.timeline(uid, id), {}, now()
+  local last = redis.call('LINDEX', key, -1)
+  local since = last and tonumber(cjson.decode(last).at) or 0
+  for _, entry in ipairs(cjson.decode(told)) do
+    since = math.min(math.max(tonumber(entry.at), since), t)
+    entry.at = stamp(since)
+    entries[#entries + 1] = cjson.encode(entry)
+  end
+  redis.call('RPUSH', key, unpack(entries))
+end
+
 -- The three numbers that every transition compares: who is late, fails here.
 local function holds(job, attempt, fence)
   return job.attempt == attempt and job.fence == fence

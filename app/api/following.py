@@ -1,0 +1,184 @@
+"""The log of a job as it is printed: server-sent events that end with the job.
+
+    data: {"timestamp", "container_name", "replica", "stream", "message"}
+
+is a line, and the job is over, or gone with its deployment (then the state is null), with
+
+    event: end
+    data: {"state", "reason", "detail", "exit_code"}
+
+Our server sends them without a thread for each: see app/streams.py.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import redis
+from flask import Response, request
+
+from app.api.log_form import line_out
+from app.domain.errors import NotFound, ServiceUnavailable
+from app.domain.job import Job
+from app.domain.log import Line, Lines, Piece, Progress, pieces_of
+from app.ledger import Ledger
+from app.ledger.live import News, Place
+
+PAUSE_SECONDS = 0.5  # between two looks, under another server
+SILENCE_SECONDS = 15.0  # then a word is sent, so that nobody between takes the connection for dead
+REMOVAL_SECONDS = 60.0  # that a log is waited for after its job's end: its machine may be gone
+BATCH_LINES = 2000
+STILL_HERE = b": still here\n\n"
+
+
+class Followers:
+    """The places of those who follow, in one process."""
+
+    def __init__(self, most: int) -> None:
+        self._places = threading.Semaphore(most)
+
+    def follow(self, ledger: Ledger, job: Job) -> Response:
+        """The events of a job's log. Raises ServiceUnavailable if too many follow already."""
+        if not self._places.acquire(blocking=False):
+            raise ServiceUnavailable("too many follow logs already", 5)
+        follower, body = Follower(ledger, job, self._places.release), request.environ["wsgi.input"]
+        if hasattr(body, "stream"):
+            body.stream = follower  # the server takes it from here
+            return _events(())
+        return _events(_Patient(follower))
+
+
+class Follower:
+    """What one client is sent: bytes, or b"" where nothing is new. Ends with the job."""
+
+    def __init__(self, ledger: Ledger, job: Job, left: Any) -> None:
+        self._ledger = ledger
+        self._job = job
+        self._left = left  # called once, when nobody follows any more
+        self._lock = threading.Lock()
+        self._place, self._attempt = Place(), ""
+        self._replica = job.replica
+        self._progress, self._lines = Progress(), Lines()
+        self._events = self._tell()
+        self._said_at = time.monotonic()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        events, now = next(self._events), time.monotonic()
+        if not events and now > self._said_at + SILENCE_SECONDS:
+            events = STILL_HERE
+        if events:
+            self._said_at = now
+        return events
+
+    def close(self) -> None:
+        """Gives its place to others."""
+        with self._lock:
+            left, self._left = self._left, lambda: None
+        left()
+
+    def _tell(self) -> Iterator[bytes]:
+        yield STILL_HERE  # so that the client knows at once that it follows
+        over_since: float | None = None
+        while True:
+            try:
+                news = self._ledger.live.follow(self._job.uid, self._job.id, self._place)
+            except NotFound:
+                yield _event({"state": None}, "end")
+                return
+            except redis.RedisError:
+                yield b""
+                continue
+            yield self._of_news(news)
+            if news.state.final and over_since is None:
+                over_since = time.monotonic()
+            if news.more or over_since is None:
+                continue
+            if news.torn_down or time.monotonic() > over_since + REMOVAL_SECONDS:
+                break
+        yield from self._ending()
+
+    def _of_news(self, news: News) -> bytes:
+        if news.place.attempt not in ("", self._attempt):
+            self._progress, rest = Progress(), self._lines.rest()
+            self._attempt = news.place.attempt
+            return self._told(rest) + self._of_news(news)
+        self._place, self._replica = news.place, news.replica
+        pieces = self._progress.news(pieces_of(news.batches))
+        return self._told(self._lines.add(pieces))
+
+    def _ending(self) -> Iterator[bytes]:
+        """The rest of the log, as it is kept, and the end."""
+        while True:
+            try:
+                job = self._ledger.jobs.get(self._job.uid, self._job.id)
+                kept, self._replica = self._kept(job), job.replica
+                break
+            except NotFound:
+                yield _event({"state": None}, "end")
+                return
+            except redis.RedisError:
+                yield b""
+        for start in range(0, len(kept), BATCH_LINES):
+            yield self._told(self._lines.add(kept[start : start + BATCH_LINES]))
+        yield self._told(self._lines.rest())
+        yield _event(_end_out(job), "end")
+
+    def _kept(self, job: Job) -> list[Piece]:
+        """What is kept and was not told; it is the last attempt's."""
+        if job.log is None:
+            return []
+        if self._attempt not in ("", str(job.attempt)):
+            self._progress = Progress()
+        with suppress(NotFound):  # its retention is over
+            return self._progress.news(pieces_of([*self._ledger.payloads.read(job.log)[1]]))
+        return []
+
+    def _told(self, lines: Iterable[Line]) -> bytes:
+        name = self._job.deployment
+        return b"".join(_event(line_out(name, self._replica, line)) for line in lines)
+
+
+class _Patient:
+    """A follower for a server that has a thread for it."""
+
+    def __init__(self, follower: Follower) -> None:
+        self._follower = follower
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        while not (events := next(self._follower)):
+            time.sleep(PAUSE_SECONDS)  # nothing else tells of news
+        return events
+
+    def close(self) -> None:
+        """Whoever asked has gone, or has all."""
+        self._follower.close()
+
+
+def _events(source: Any) -> Response:
+    response = Response(source, content_type="text/event-stream")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Accel-Buffering"] = "no"  # or nginx would keep them back
+    return response
+
+
+def _event(members: dict[str, Any], name: str | None = None) -> bytes:
+    head = f"event: {name}\n" if name else ""
+    return f"{head}data: {json.dumps(members, ensure_ascii=False)}\n\n".encode("utf-8", "replace")
+
+
+def _end_out(job: Job) -> dict[str, Any]:
+    return {
+        "state": job.state,
+        "reason": job.reason,
+        "detail": job.detail,
+        "exit_code": job.exit_code,
+    }

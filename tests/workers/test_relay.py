@@ -1,0 +1,149 @@
+"""What a running replica prints is told to the ledger while somebody follows, and only then."""
+
+import time
+
+import pytest
+
+from app.domain.job import State
+from app.domain.log import Piece, pieces_of
+from app.ledger.live import Place
+from tests.workers.rig import Background, Rig, Usher, runs
+from workers.engine import EngineUnavailable
+from workers.heartbeat import FOLLOWED_SECONDS, Heartbeat
+from workers.relay import Relay
+from workers.site import Site
+
+
+def prints(usher: Usher) -> None:
+    """A job that runs on and has printed something."""
+    usher.engine.write(usher.name, b"one\ntwo\n")
+    runs(usher)
+
+
+class Followed:
+    """A supervised job, and the worker's threads that follow it, step by step."""
+
+    def __init__(self, rig: Rig, **settings: int) -> None:
+        self.rig = rig
+        rig.script = prints
+        rig.submit()
+        self.site: Site = rig.site(**settings)
+        self.task: Background = rig.supervising(site=self.site)
+        rig.until_state(State.RUNNING)
+        self.heartbeat, self.relay = Heartbeat(self.site), Relay(self.site)
+        rig.engine.calls.clear()
+
+    def step(self) -> None:
+        """A beat, and what follows from it."""
+        self.heartbeat.beat(0)
+        self.relay.step(time.monotonic())
+
+    def told(self) -> list[bytes]:
+        """What somebody who follows from the beginning is told; this keeps it wanted."""
+        return [piece.text for piece in self.pieces()]
+
+    def pieces(self) -> list[Piece]:
+        return [*pieces_of(self.rig.ledger.live.follow(self.rig.uid, "j1", Place()).batches)]
+
+    def ends(self) -> None:
+        self.rig.usher().finish()
+        self.task.answer()
+
+
+def test_nobody_follows_and_the_engine_is_not_asked(rig: Rig) -> None:
+    followed = Followed(rig)
+    followed.step()
+    assert "logs" not in rig.engine.calls
+    followed.ends()
+    assert not rig.ledger.client.keys("onejob:*:live")
+
+
+def test_what_was_printed_so_far_is_told_and_then_what_comes(rig: Rig) -> None:
+    followed = Followed(rig)
+    assert followed.told() == []
+    followed.step()
+    assert followed.told() == [b"one\n", b"two\n"]
+    rig.engine.write(rig.replica(), b"three\n")
+    followed.step()
+    followed.step()
+    assert followed.told() == [b"one\n", b"two\n", b"three\n"]
+    followed.ends()
+
+
+def test_one_that_printed_nothing_is_told_as_such(rig: Rig) -> None:
+    followed = Followed(rig)
+    rig.engine.forget_output(rig.replica())
+    followed.told()
+    followed.step()
+    news = rig.ledger.live.follow(rig.uid, "j1", Place())
+    assert (news.place.attempt, list(pieces_of(news.batches))) == ("1", [])
+    followed.ends()
+
+
+def test_once_nobody_asks_any_more_it_stops(rig: Rig) -> None:
+    followed = Followed(rig)
+    followed.told()
+    followed.step()
+    rig.ledger.client.unlink("onejob:due:followed")  # time goes by
+    followed.heartbeat.beat(0)
+    rig.engine.calls.clear()
+    followed.relay.step(time.monotonic() + FOLLOWED_SECONDS)
+    assert "logs" not in rig.engine.calls
+    followed.ends()
+
+
+def test_after_a_pause_all_is_told_anew(rig: Rig) -> None:
+    followed = Followed(rig)
+    followed.told()
+    followed.step()
+    followed.relay.step(time.monotonic() + FOLLOWED_SECONDS)
+    (live,) = rig.ledger.client.keys("onejob:*:live")
+    rig.ledger.client.unlink(live)
+    followed.told()
+    followed.step()
+    assert followed.told() == [b"one\n", b"two\n"]
+    followed.ends()
+
+
+def test_the_bound_of_logs_holds(rig: Rig) -> None:
+    followed = Followed(rig, log_limit_bytes=30)
+    followed.told()
+    followed.step()
+    assert followed.told() == [b"two\n"]
+    followed.ends()
+
+
+def test_where_no_log_is_kept_none_is_told(rig: Rig) -> None:
+    followed = Followed(rig, log_limit_bytes=0)
+    followed.told()
+    followed.step()
+    assert followed.told() == []
+    assert "logs" not in rig.engine.calls
+    followed.ends()
+
+
+def test_an_engine_that_does_not_answer_costs_the_job_nothing(rig: Rig) -> None:
+    followed = Followed(rig)
+    followed.told()
+    rig.engine.fail("logs", EngineUnavailable("no answer"))
+    with pytest.raises(EngineUnavailable):
+        followed.step()
+    followed.step()
+    assert followed.told() == [b"one\n", b"two\n"]
+    followed.ends()
+    assert rig.fate() == ("succeeded", "exit_0")
+
+
+def test_who_was_replaced_tells_nothing(rig: Rig) -> None:
+    followed = Followed(rig)
+    followed.told()
+    followed.heartbeat.beat(0)
+    rig.lapse()
+    second = rig.supervising()
+    rig.until(lambda: rig.job().fence == 2)
+    followed.relay.step(time.monotonic())
+    assert followed.told() == []
+    rig.usher().finish()
+    followed.heartbeat.beat(0)
+    followed.task.answer()
+    second.answer()

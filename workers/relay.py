@@ -1,0 +1,66 @@
+"""What running replicas print is told to the ledger, as long as somebody follows.
+
+Nothing is asked of the engine where nobody does. What was told before is not told again, but after
+a pause: then it may be gone, and all is told anew.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import redis
+
+from app.domain.log import HEAD_BYTES, Piece, Progress, last_part
+from app.ledger.attempts import Stale
+from app.ledger.live import BATCH_BYTES
+from workers.engine import NoSuchContainer
+from workers.roster import Attention
+from workers.site import Site
+
+logger = logging.getLogger(__name__)
+RELAY_SECONDS = 0.7  # with the API's own pause the output is seen within two seconds
+OVERLAP_NS = 10**8  # two streams may be noted in another order than they have their instants
+
+
+class Relay:
+    """The output of one worker's replicas on its way to those who follow it."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._progress: dict[Attention, Progress] = {}
+        self._batches = 0  # of all
+
+    def step(self, now: float) -> None:
+        """Tells what is new; `now` is a monotonic clock's. Raises EngineError, redis's errors."""
+        most = self._site.settings.log_limit_bytes
+        followed = [a for a in self._site.roster.all() if a.container and a.followed_until > now]
+        self._progress = {a: self._progress.get(a, Progress()) for a in followed if most}
+        for attention, progress in self._progress.items():
+            try:
+                self._tell(attention, progress, most)
+            except (Stale, NoSuchContainer):
+                continue  # its supervisor sees to that
+            except redis.ResponseError as error:
+                logger.warning("%s: nobody can follow it: %s", attention.replica, error)
+            except redis.RedisError:
+                attention.followed_until = 0.0  # some of it may be untold: then all again
+                raise
+
+    def _tell(self, attention: Attention, progress: Progress, most: int) -> None:
+        assert attention.container is not None
+        since = max(0, progress.at - OVERLAP_NS)
+        pieces = self._site.engine.logs(attention.container, most // HEAD_BYTES + 1, since)
+        first = progress.at == 0  # then also that there is nothing so far
+        for batch in _batches(last_part(progress.news(pieces), most)[0], first):
+            self._batches += 1
+            self._site.ledger.live.relay(attention.grip, self._batches, most, batch)
+
+
+def _batches(pieces: Sequence[Piece], first: bool) -> Iterator[bytes]:
+    batch = bytearray()
+    for piece in pieces:
+        if batch and len(batch) + len(piece.text) > BATCH_BYTES:
+            yield bytes(batch)
+            batch.clear()
+        batch += piece.stored()
+    if batch or (first and not pieces):
+        yield bytes(batch)
