@@ -115,7 +115,8 @@ class Streams:
 
 def head_of(status: str, headers: Sequence[tuple[str, str]], *_: object) -> bytes:
     """The head of an answer whose body ends with the connection."""
-    fields = [*headers, ("Date", formatdate(usegmt=True)), ("Connection", "close")]
+    kept = [one for one in headers if one[0].lower() != "content-length"]  # of the one not sent
+    fields = [*kept, ("Date", formatdate(usegmt=True)), ("Connection", "close")]
     lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in fields), "", ""]
     return "\r\n".join(lines).encode("latin-1")
 

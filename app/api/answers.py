@@ -212,7 +212,7 @@ class LineOut(BaseModel):
     message: str
 
 
-class EventOut(BaseModel):
+class SystemEventOut(BaseModel):
     """Something that the platform did. `timestamp` is in nanoseconds since the epoch."""
 
     timestamp: int

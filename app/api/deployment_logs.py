@@ -12,7 +12,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 
 from app.api import windows
-from app.api.answers import EventOut, LineOut
+from app.api.answers import LineOut, SystemEventOut
 from app.api.entries import Parameter, Reply, entry
 from app.api.log_form import line_out
 from app.api.logs import stored
@@ -79,7 +79,7 @@ def logs(name: str) -> Response:
 
 @blueprint.get("/system-logs")
 @entry(
-    {200: Reply("What was done.", list[EventOut])},
+    {200: Reply("What was done.", list[SystemEventOut])},
     parameters=(
         *PARAMETERS,
         Parameter("reason", "query", TEXTS, "Only of this reason; repeatable."),

@@ -29,6 +29,7 @@ _ALLOWED = {
     "string_pattern_mismatch": "must match {pattern}",
     "string_too_short": "must have at least {min_length} characters",
     "string_too_long": "may have at most {max_length} characters",
+    "too_short": "must have at least {min_length}",
     "too_long": "may have at most {max_length}",
     "model_type": "must be an object",
     "model_attributes_type": "must be an object",

@@ -17,16 +17,24 @@ _UNITS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 8640
 _DURATION = re.compile(r"(?:[0-9]{1,9}(?:ms|s|m|h|d))+", re.ASCII)
 _PART = re.compile(r"([0-9]+)(ms|s|m|h|d)", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
+_RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?"
+    r"(?:[Zz]|[+-][0-9]{2}:[0-9]{2})",
+    re.ASCII,
+)
 _LONGEST_SECONDS = 10**11  # a larger number is one of nanoseconds
 DURATION = "a duration such as 90s, 15m or 2h30m"
 INSTANT = "an instant by RFC 3339, or in seconds or nanoseconds since the epoch"
 
 TEXT = {"type": "string"}
 TEXTS = {"type": "array", "items": TEXT}
+# What is empty is not given.
+_INSTANT = {"type": "string", "pattern": f"^(|{_NUMBER.pattern}|{_RFC_3339.pattern})$"}
+_SINCE = {"type": "string", "pattern": f"^(|{_DURATION.pattern})$", "default": SINCE}
 PARAMETERS = (
-    Parameter("since", "query", TEXT, f"How far back: {DURATION}. {SINCE} if not given."),
-    Parameter("start", "query", TEXT, f"Instead of it: {INSTANT}."),
-    Parameter("end", "query", TEXT, f"Now if not given: {INSTANT}."),
+    Parameter("since", "query", _SINCE, f"How far back: {DURATION}."),
+    Parameter("start", "query", _INSTANT, f"Instead of it: {INSTANT}."),
+    Parameter("end", "query", _INSTANT, f"Now if not given: {INSTANT}."),
     Parameter("order", "query", {"enum": ["asc", "desc"], "default": "desc"}, "By their instant."),
     Parameter(
         "limit",
@@ -60,7 +68,7 @@ def asked() -> Window:
     newest_first = query.number("order", 1, _order, "asc or desc") == 1
     limit = query.number("limit", LIMIT, _limit, f"a number from 1 to {MOST}")
     if not query.wrong and start > end:
-        query.wrong.append("start: it must not be later than end")
+        query.wrong.append("start: must not be later than end")
     if query.wrong:
         raise InvalidRequest("; ".join(query.wrong))
     return Window(start, end, newest_first, limit)
@@ -80,7 +88,7 @@ class _Query:
         try:
             return read(text)
         except (ValueError, KeyError, OverflowError):
-            self.wrong.append(f"{name}: {text[:80]!r} is not allowed; it must be {allowed}")
+            self.wrong.append(f"{name}: {text[:80]!r} is not allowed: must be {allowed}")
             return default
 
 
@@ -93,9 +101,9 @@ def _duration(text: str) -> int:
 def _instant(text: str) -> int:
     if _NUMBER.fullmatch(text):
         return int(text) if int(text) >= _LONGEST_SECONDS else int(text) * 10**9
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is None:
+    if not _RFC_3339.fullmatch(text):
         raise ValueError(text)
+    at = datetime.fromisoformat(text.upper())
     return max(0, int(at.timestamp()) * 10**9 + at.microsecond * 1000)
 
 

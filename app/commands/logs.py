@@ -1,6 +1,7 @@
 """`onejob logs`: what a job's replica printed, at its end or as it comes."""
 
 import hashlib
+import json
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -16,7 +17,7 @@ from app.commands.following import Patience, until_over
 from app.story import Story
 
 EVENTS = "text/event-stream"
-LINES = ("message", "log")  # the kinds of events that are lines of the log
+LINE = "message"  # the kind of event that is a line of the log; as JSON, with when and where
 SILENT_SECONDS = 300.0  # of a stream, before its connection counts as dead
 
 
@@ -58,7 +59,7 @@ class Printed:
 def logs(name: str, job_id: str, follow: bool) -> None:
     """What a job printed, both streams as they came: the last part, up to the server's bound.
 
-    Without -f it is there once the job is over; 7 is the exit code before that.
+    Of a job that runs, what it printed so far. Before it runs there is none: 7 is the exit code.
 
     \b
     Examples:
@@ -79,7 +80,7 @@ def logs(name: str, job_id: str, follow: bool) -> None:
 
 
 def print_log(client: Client, name: str, job_id: str, out: IO[bytes]) -> None:
-    """The log of a job that is over. Raises Refused, with Retry-After if it is not yet there."""
+    """The log, as far as it goes. Raises Refused, with Retry-After if there is none yet."""
     with client.control_stream("GET", job_path(name, job_id, "/logs")) as stream:
         _copy(stream, out)
 
@@ -96,8 +97,9 @@ def follow_log(client: Client, name: str, job_id: str, out: IO[bytes]) -> None:
             for event in events(stream.lines()):
                 if event.kind == "end":
                     return None
-                if event.kind in LINES:
-                    printed.write(event.data.encode() + b"\n")
+                if event.kind == LINE:
+                    message = str(json.loads(event.data)["message"])
+                    printed.write(message.encode("utf-8", "replace") + b"\n")
         click.echo("onejob: the stream ended early; the rest comes at the job's end", err=True)
     except Refused as error:
         if "retry-after" not in error.headers:
@@ -147,5 +149,7 @@ def _copy(stream: Stream, out: IO[bytes]) -> None:
 
 
 def _tell_if_cut(headers: dict[str, str]) -> None:
+    if headers.get("x-log-complete") == "false":
+        click.echo("onejob: the job still runs; onejob logs -f goes on", err=True)
     if headers.get("x-log-truncated") == "true":
         click.echo("onejob: the beginning of the log was cut off", err=True)

@@ -19,6 +19,8 @@ class Events:
     def __enter__(self) -> "Events":
         assert self.answer.status == 200, self.answer
         assert self.answer["Content-Type"] == "text/event-stream"
+        lengths = [name for name, _ in self.answer.headers if name.lower() == "content-length"]
+        assert lengths == [], "it has no end that could be known"
         return self
 
     def __exit__(self, *_: object) -> None:

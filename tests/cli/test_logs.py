@@ -1,5 +1,6 @@
 """`onejob logs`: at the end, as it comes, and where a stream breaks or there is none."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,9 +27,7 @@ def end(ledger: Ledger, worker: PlayedWorker) -> Ender:
     def end(job_id: str, cut: bool = False) -> None:
         grip = worker.run("hello", job_id)
         ledger.attempts.finish(grip, State.SUCCEEDED, Reason.EXIT_0, "done", {"exit_code": 0})
-        upload = ledger.payloads.upload(b"")
-        upload.write(LOG)
-        ledger.attempts.keep_log(grip, upload, cut)
+        worker.print(grip, LOG, cut=cut)
         ledger.attempts.release(grip)
 
     return end
@@ -46,9 +45,8 @@ def test_that_its_beginning_is_gone_is_told(
 ) -> None:
     job_id = api.submit(hello)
     end(job_id, cut=True)
-    for words in ((), ("-f",)):
-        answer = onejob("logs", hello, job_id, *words)
-        assert answer.stderr == "onejob: the beginning of the log was cut off\n"
+    answer = onejob("logs", hello, job_id)
+    assert answer.stderr == "onejob: the beginning of the log was cut off\n"
 
 
 def test_before_the_end_it_says_so_with_7(onejob: Onejob, api: Faces, hello: str) -> None:
@@ -57,15 +55,14 @@ def test_before_the_end_it_says_so_with_7(onejob: Onejob, api: Faces, hello: str
     assert "the job is dispatched" in answer.stderr
 
 
-def test_a_server_without_a_stream_gives_it_all_at_the_end(
+def test_it_is_followed_to_the_end(
     onejob: Onejob, api: Faces, hello: str, player: Player, end: Ender
 ) -> None:
     job_id = api.submit(hello)
     player.do(hello, end)
-    answer = onejob("logs", hello, job_id, "-f")
-    assert (answer.exit_code, answer.stdout_bytes) == (0, LOG)
-    again = onejob("logs", hello, job_id, "-f")
-    assert (again.exit_code, again.stdout_bytes) == (0, LOG)
+    for _ in range(2):  # as it comes, and once it is over
+        answer = onejob("logs", hello, job_id, "-f")
+        assert (answer.exit_code, answer.stdout) == (0, "one\ntwo \ufffd\nthree\n")
 
 
 @pytest.mark.parametrize(
@@ -84,18 +81,25 @@ def test_events_are_read_as_the_standard_says(text: bytes, expected: list[Event]
     assert list(events(text.splitlines(keepends=True))) == expected
 
 
+def line(message: str) -> bytes:
+    """An event of a line."""
+    return f"data: {json.dumps({'message': message, 'stream': 'stdout'})}\n\n".encode()
+
+
 class TestFollowing:
     """Against a server that streams what a test tells it to; the contract's form of the stream."""
 
     def test_lines_come_as_events_until_the_end(self, onejob: Onejob, streams: "Streams") -> None:
-        streams.text = b": hi\n\ndata: one\n\ndata: two\n\nevent: ping\ndata: no\n\nevent: end\n\n"
+        streams.text = (
+            b": hi\n\n" + line("one") + line("two") + b"event: ping\ndata: no\n\nevent: end\n\n"
+        )
         answer = onejob("logs", "hello", "mine", "-f", "--url", streams.url)
         assert (answer.exit_code, answer.stdout, answer.stderr) == (0, "one\ntwo\n", "")
 
     def test_a_stream_that_breaks_goes_on_with_the_rest_at_the_end(
         self, onejob: Onejob, streams: "Streams"
     ) -> None:
-        streams.text, streams.log = b"data: one\n\ndata: tw", b"one\ntwo\nthree\n"
+        streams.text, streams.log = line("one") + b"data: tw", b"one\ntwo\nthree\n"
         answer = onejob("logs", "hello", "mine", "-f", "--url", streams.url)
         assert (answer.exit_code, answer.stdout) == (0, "one\ntwo\nthree\n")
         assert "the rest comes at the job's end" in answer.stderr
@@ -103,7 +107,7 @@ class TestFollowing:
     def test_where_the_log_does_not_begin_like_that_all_of_it_is_printed(
         self, onejob: Onejob, streams: "Streams"
     ) -> None:
-        streams.text, streams.log = b"data: one\n\n", b"two\nthree\n"
+        streams.text, streams.log = line("one"), b"two\nthree\n"
         answer = onejob("logs", "hello", "mine", "-f", "--url", streams.url)
         assert (answer.exit_code, answer.stdout) == (0, "one\ntwo\nthree\n")
         assert "once more" in answer.stderr
