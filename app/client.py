@@ -25,6 +25,10 @@ class NoCredentials(Exception):
     """What the call needs was not given; the text names it."""
 
 
+class Unsendable(Exception):
+    """What was given can't be sent as it is; the text never has a value."""
+
+
 class Refused(Exception):
     """The server answered with an error; `code` and the message are its own."""
 
@@ -211,7 +215,10 @@ def _send(
     if body is not None or method in ("POST", "PUT", "PATCH"):
         pairs.append(("Content-Length", str(len(body or b""))))
     for name, value in pairs:
-        connection.putheader(name, value)
+        try:
+            connection.putheader(name, value)
+        except (ValueError, UnicodeError):  # its words have the value, which may be a key
+            raise Unsendable(f"the header {name} has characters that can't be sent") from None
     connection.endheaders(body)
 
 

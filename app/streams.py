@@ -79,13 +79,22 @@ class Streams:
         stream = _Stream(sock, source, end, head)
         with self._changed:
             if not self._over:
-                self._streams.append(stream)
-                self._changed.notify()
                 if self._thread is None:  # not earlier: a thread does not outlive a fork
-                    self._thread = threading.Thread(target=self._run, name="streams", daemon=True)
-                    self._thread.start()
-                return
+                    self._start()
+                if self._thread is not None:
+                    self._streams.append(stream)
+                    self._changed.notify()
+                    return
         stream.close()
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._run, name="streams", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # there are too many; the event loop, which calls, goes on
+            logger.error("nobody can follow: %s", error)
+        else:
+            self._thread = thread
 
     def end(self) -> None:
         """Ends all of them, now and in time to come."""

@@ -143,7 +143,6 @@ class Actions:
         self.attempt.abandon(Reason.ENGINE_LOST, KEPT_DETAIL, counts=False)
 
     def _prepare(self) -> None:
-        attempt = self.attempt
         attempt, recipe = self.attempt, self.attempt.recipe
         with self._image.had() as image:
             plan_file, argv = plan.usher_plan(recipe.run, image), plan.command(recipe.run, image)

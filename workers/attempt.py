@@ -248,7 +248,7 @@ class Attempt:
         """Removes what is there and queues the job again. Raises Stale."""
         self._remove()
         self.site.publish(self.site.ledger.attempts.requeue(self.grip))
-        self.site.room.freed()
+        self.site.room_freed()
         self.job = replace(self.job, state=State.QUEUED, abandoned=None)
 
     def leave(self, detail: str) -> None:
@@ -259,7 +259,7 @@ class Attempt:
         may_run, grace = not self.never_runs(), self.site.settings.stop_grace_seconds
         detail = detail[:SENTENCE_CHARACTERS]
         self.site.publish(self.site.ledger.attempts.leave(self.grip, grace, may_run, detail))
-        self.site.room.freed()
+        self.site.room_freed()
         if self.job.state.final:
             self.job = replace(self.job, teardown=None)
         else:
@@ -271,7 +271,7 @@ class Attempt:
         self.keep_log()
         self._remove()
         self.site.publish(self.site.ledger.attempts.release(self.grip))
-        self.site.room.freed()
+        self.site.room_freed()
         self.job = replace(self.job, teardown=None)
 
     def _remove(self) -> None:

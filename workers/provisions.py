@@ -1,6 +1,7 @@
 """What a replica is given that its deployment only names: secrets, shared volumes, a login."""
 
 import base64
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,6 +28,8 @@ from workers.images import Login
 from workers.recipe import Hopeless
 from workers.secret_files import Folder, SecretFiles
 from workers.site import Site
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +114,8 @@ def _shared(site: Site, mount: SharedMount) -> Mount:
     except (OSError, RuntimeError):
         path = Path()
     if not path.is_absolute() or not path.is_dir():
-        where = f"{volume.path!r} is no directory of this machine"
-        raise _hopeless(f"the shared volume {mount.volume_id!r} is not there: {where}")
+        logger.error("volume %r: %r is no directory here", mount.volume_id, volume.path)
+        raise _hopeless(f"the shared volume {mount.volume_id!r} is not on this machine")
     return _bind(path, mount.mount_path, volume.read_only)
 
 

@@ -32,7 +32,6 @@ class Pull:
         self.followers = 0
         self.failure: EngineError | None = None
         self._seconds = seconds
-        self._until = self.asked_at + seconds
         self._changed = threading.Condition()
         self._steps = 0  # counts what followers should look up for
         self._began_at: float | None = None
@@ -92,6 +91,7 @@ class Pull:
 
     def follow(self, watch: Watch, closed: threading.Event) -> None:
         """Until it is over. Raises ImagePullFailed at its bound, and what `watch` raises."""
+        until = time.monotonic() + self._seconds  # each has its own: one may have joined late
         while True:
             steps, over = self._steps, self._over
             if self._began_at is not None and self.failure is None:
@@ -100,7 +100,7 @@ class Pull:
                 return
             if closed.is_set():
                 raise EngineUnavailable("closed")
-            if time.monotonic() > self._until:
+            if time.monotonic() > until:
                 raise ImagePullFailed(f"the pull was not complete after {self._seconds:g} s")
             if self._path is not None:
                 turns.show_life(self._path)
@@ -131,11 +131,14 @@ class Pulls:
     ) -> EngineError | None:
         """Follows a reference's pull, begun if there is none, to its end; why it failed.
 
-        Raises ImagePullFailed where it takes too long, EngineUnavailable once closed, and what
+        ImagePullFailed where it takes too long. Raises EngineUnavailable once closed, and what
         `watch` raises.
         """
         with self._followed(ref, refresh, login) as pull:
-            pull.follow(watch, self._closed)
+            try:
+                pull.follow(watch, self._closed)
+            except ImagePullFailed as late:
+                return late
             return pull.failure
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ import redis
 from app.domain.log import HEAD_BYTES, Piece, Progress, last_part
 from app.ledger.attempts import Stale
 from app.ledger.live import BATCH_BYTES
-from workers.engine import NoSuchContainer
+from workers.engine import EngineTrouble, NoSuchContainer
 from workers.roster import Attention
 from workers.site import Site
 
@@ -39,8 +39,11 @@ class Relay:
                 self._tell(attention, progress, most)
             except (Stale, NoSuchContainer):
                 continue  # its supervisor sees to that
+            except EngineTrouble as error:  # this one's is not the others'
+                logger.warning("%s: nobody can follow it: %s", attention.replica, error)
             except redis.ResponseError as error:
                 logger.warning("%s: nobody can follow it: %s", attention.replica, error)
+                attention.followed_until = 0.0  # some of it is untold: then all again
             except redis.RedisError:
                 attention.followed_until = 0.0  # some of it may be untold: then all again
                 raise
@@ -52,15 +55,17 @@ class Relay:
         first = progress.at == 0  # then also that there is nothing so far
         for batch in _batches(last_part(progress.news(pieces), most)[0], first):
             self._batches += 1
-            self._site.ledger.live.relay(attention.grip, self._batches, most, batch)
+            self._site.ledger.live.relay(attention.grip, self._batches, most, batch, first)
+            first = False
 
 
 def _batches(pieces: Sequence[Piece], first: bool) -> Iterator[bytes]:
     batch = bytearray()
     for piece in pieces:
-        if batch and len(batch) + len(piece.text) > BATCH_BYTES:
+        stored = piece.stored()
+        if batch and len(batch) + len(stored) > BATCH_BYTES:
             yield bytes(batch)
             batch.clear()
-        batch += piece.stored()
+        batch += stored
     if batch or (first and not pieces):
         yield bytes(batch)

@@ -49,6 +49,11 @@ class Site:
         """The compute resources of this machine, by name."""
         return self.room.offer.compute
 
+    def room_freed(self) -> None:
+        """A replica of ours is gone; who waits for its room is told, if jobs may be taken now."""
+        if self.fitness.fit:
+            self.room.freed()
+
 
 SOCKET = "unix:///var/run/docker.sock"  # docker-py's own choice
 

@@ -61,7 +61,7 @@ class Follower:
         self._lock = threading.Lock()
         self._place, self._attempt = Place(), ""
         self._replica = job.replica
-        self._progress, self._lines = Progress(), Lines()
+        self._progress, self._lines, self._telling = Progress(), Lines(), 0
         self._events = self._tell()
         self._said_at = time.monotonic()
 
@@ -109,7 +109,8 @@ class Follower:
             self._attempt = news.place.attempt
             return self._told(rest) + self._of_news(news)
         self._place, self._replica = news.place, news.replica
-        pieces = self._progress.news(pieces_of(news.batches))
+        anew, self._telling = news.telling != self._telling, news.telling
+        pieces = self._progress.news(pieces_of(news.batches), anew)
         return self._told(self._lines.add(pieces))
 
     def _ending(self) -> Iterator[bytes]:

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import click
 
-from app.client import NoCredentials, Refused, Unreachable
+from app.client import NoCredentials, Refused, Unreachable, Unsendable
 from app.commands import access, exits
 from app.commands.output import text
 
@@ -41,7 +41,7 @@ class Command(click.Command):
         """Runs it; an error becomes a line on standard error, and an exit code."""
         try:
             return super().invoke(ctx)
-        except (Refused, Unreachable, NoCredentials) as error:
+        except (Refused, Unreachable, NoCredentials, Unsendable) as error:
             click.echo(f"onejob: {_sentence(error)}", err=True)
             ctx.exit(exits.of(error))
         except BrokenPipeError:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from app.client import NoCredentials, Refused, Unreachable
+from app.client import NoCredentials, Refused, Unreachable, Unsendable
 
 DONE: Final = 0
 JOB_FAILED: Final = 1  # failed, timed_out, cancelled or expired
@@ -15,10 +15,12 @@ NOT_OVER: Final = 7  # it goes on: the job, or what was asked for
 INTERRUPTED: Final = 130  # what a shell reports of a program that SIGINT ended
 
 
-def of(error: Refused | Unreachable | NoCredentials) -> int:
+def of(error: Refused | Unreachable | NoCredentials | Unsendable) -> int:
     """The code of a command that ends by this error."""
     if isinstance(error, Unreachable):
         return UNREACHABLE
+    if isinstance(error, Unsendable):
+        return USAGE
     if isinstance(error, NoCredentials) or error.status in (401, 403):
         return UNAUTHORIZED
     if error.status in (404, 410):

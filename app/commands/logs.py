@@ -18,6 +18,7 @@ from app.story import Story
 
 EVENTS = "text/event-stream"
 LINE = "message"  # the kind of event that is a line of the log; as JSON, with when and where
+REMOVAL_SECONDS = 90.0  # that a log is waited for after its job's end: its machine may be gone
 SILENT_SECONDS = 300.0  # of a stream, before its connection counts as dead
 
 
@@ -132,11 +133,12 @@ def events(lines: Iterable[bytes]) -> Iterator[Event]:
 
 def _log_at_the_end(client: Client, name: str, job_id: str) -> Answer:
     """The whole log of a job that is over, once its container is gone."""
+    give_up = time.monotonic() + REMOVAL_SECONDS
     while True:
         try:
             return client.control("GET", job_path(name, job_id, "/logs"))
         except Refused as error:
-            if "retry-after" not in error.headers:
+            if "retry-after" not in error.headers or time.monotonic() > give_up:
                 raise
             time.sleep(error.retry_after_seconds or 1)  # as the server asked
 

@@ -78,6 +78,8 @@ def body(given: Mapping[str, Any]) -> dict[str, Any]:
         containers = found.setdefault("containers", [{}])
         if not isinstance(containers, list) or len(containers) != 1:
             raise click.UsageError("options about the container need a file with exactly one")
+        if not isinstance(containers[0], dict):
+            raise click.UsageError("containers[0] is no object")
         _merge(containers[0], container)
     return found
 
@@ -91,7 +93,8 @@ def with_defaults(body: dict[str, Any]) -> dict[str, Any]:
         "deadline_seconds": 3600,
     }
     _merge(defaults, body)
-    for container in defaults.get("containers") or []:
+    containers = defaults.get("containers")
+    for container in containers if isinstance(containers, list) else []:
         if isinstance(container, dict):
             container.setdefault("exposed_port", 8080)
     return defaults

@@ -114,22 +114,28 @@ class Progress:
 
     def __init__(self) -> None:
         self._last: dict[Stream, tuple[int, int]] = {}  # the latest instant, and how many of it
+        self._here: dict[Stream, tuple[int, int]] = {}  # the same, of this telling so far
 
     @property
     def at(self) -> int:
         """The latest instant, in nanoseconds since the epoch."""
         return max((at for at, _ in self._last.values()), default=0)
 
-    def news(self, pieces: Iterable[Piece]) -> list[Piece]:
-        """Those that were not told before. All pieces of one stream and instant are given."""
-        fresh, told = list[Piece](), dict[tuple[Stream, int], int]()
+    def news(self, pieces: Iterable[Piece], anew: bool = True) -> list[Piece]:
+        """Those that were not told before.
+
+        With `anew` a telling begins with them, from some instant on; else they go on with the last.
+        """
+        fresh = list[Piece]()
+        if anew:
+            self._here = {}
         for piece in pieces:
-            key = piece.stream, piece.at
-            told[key] = told.get(key, 0) + 1
-            last, count = self._last.get(piece.stream, (-1, 0))
-            if piece.at > last or (piece.at == last and told[key] > count):
+            at, count = self._here.get(piece.stream, (-1, 0))
+            place = piece.at, count + 1 if piece.at == at else 1
+            self._here[piece.stream] = place
+            if place > self._last.get(piece.stream, (-1, 0)):
                 fresh.append(piece)
-                self._last[piece.stream] = piece.at, told[key]
+                self._last[piece.stream] = place
         return fresh
 
 

@@ -34,7 +34,7 @@ _TEMPLATES: Final = {
     "dispatched": "due:hints:%s",  # dispatched, unclaimed jobs of a compute by their next hint
     # dispatched, unclaimed jobs that no machine had room for: see lib/32-room.lua
     "no_room": "no_room:%s:%s",  # zset of refs of a compute and a size, by their dispatch
-    "no_room_sizes": "no_room:%s",  # set of the sizes of a compute of which some wait
+    "no_room_sizes": "no_room_sizes:%s",  # set of the sizes of a compute of which some wait
     "pledges": "pledges",  # hash: ref → the node that keeps room for it, and since when
     "followed": "due:followed",  # unfinished jobs whose output somebody follows, by the end of that
     "admissions": "due:admit",  # set of uids of deployments whose admission stopped at its bound

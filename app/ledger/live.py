@@ -35,6 +35,7 @@ class News:
     state: State
     torn_down: bool  # it is over and its container gone: its log is kept
     place: Place
+    telling: int  # another one tells again what was told: its holder began anew
     replica: str | None
     more: bool  # was told already than is here
     batches: list[bytes]
@@ -52,17 +53,19 @@ class Live:
         raw_state, *rest = self._verbs("follow", uid, job_id, *args)
         if raw_state == b"missing":
             raise NotFound(f"no job {job_id!r}")
-        teardown, replica, attempt, number, more, *batches = rest
+        teardown, replica, attempt, telling, number, more, *batches = rest
         state = State(records.text(raw_state))
         torn_down = state.final and not teardown
         place = Place(records.text(attempt), number)
-        return News(state, torn_down, place, records.text(replica) or None, bool(more), batches)
+        known = records.text(replica) or None
+        return News(state, torn_down, place, telling, known, bool(more), batches)
 
-    def relay(self, grip: Grip, number: int, most: int, batch: bytes) -> None:
+    def relay(self, grip: Grip, number: int, most: int, batch: bytes, anew: bool = False) -> None:
         """Tells some output; its holder counts the batches. Of all, `most` bytes are kept.
 
-        Raises Stale, and redis.ResponseError where Redis is full.
+        With `anew` all is told from the beginning on, this first. Raises Stale, and
+        redis.ResponseError where Redis is full.
         """
-        numbers: tuple[Any, ...] = (grip.attempt, grip.fence, number, most, LIVE_SECONDS)
+        numbers: tuple[Any, ...] = (grip.attempt, grip.fence, number, most, LIVE_SECONDS, int(anew))
         if self._verbs("relay", grip.uid, grip.id, *numbers, batch) != b"done":
             raise Stale(grip.ref)

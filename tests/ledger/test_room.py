@@ -23,7 +23,8 @@ def machine(cpus: float, memory_mb: int = 10_000, gpus: tuple[str, ...] = ()) ->
 
 def sized(ledger: Ledger, size: int, compute: str = "cpu", cap: int = 50) -> Scene:
     """A deployment whose jobs need so many units."""
-    return Scene(ledger, name=f"{compute}-{size}", cap=cap, compute=compute, size=size)
+    name = f"{compute}-{size}".lower().replace(":", "-of-")
+    return Scene(ledger, name=name, cap=cap, compute=compute, size=size)
 
 
 def fill(ledger: Ledger, offer: Offer, node: str = NODE) -> list[str]:
@@ -226,6 +227,29 @@ def test_a_claim_that_is_sent_twice_reserves_once(stuttering: Ledger) -> None:
     scene, offer = sized(stuttering, 1), machine(2)
     submit(scene, "ab")
     assert claims(scene, "ab", offer) == "ab"
+
+
+def test_a_resource_named_like_another_and_a_size_has_its_own_line(ledger: Ledger) -> None:
+    units = {name: ComputeResource(cpus=1, memory_mb=100) for name in ("H100", "H100:2")}
+    offer = Offer(Capacity(2, 10_000), units)
+    big, other = sized(ledger, 2, "H100"), sized(ledger, 1, "H100:2")
+    submit(other, "a")
+    assert claims(other, "a", offer) == "a"
+    submit(big, "B")
+    assert claims(big, "B", offer) == "", "now one of size 2 is in line"
+    submit(other, "b")
+    assert claims(other, "b", offer) == "", "the room is kept"
+    end(other, "a")
+    assert fill(ledger, offer) == ["B"]
+
+
+def test_who_stands_in_line_gets_no_further_hints(ledger: Ledger) -> None:
+    scene, offer = sized(ledger, 1), machine(1)
+    submit(scene, "abc")
+    claims(scene, "ab", offer)
+    scene.redis.zadd("onejob:due:hints:cpu", {scene.ref(name): 1.0 for name in "bc"}, xx=True)
+    hints = ledger.jobs.due_hints("cpu", "compute.cpu", 5)
+    assert ids(hints) == ["c"], "nobody has looked at c yet"
 
 
 jobs_to_come = st.lists(

@@ -64,6 +64,7 @@ class Prometheus:
         targets = targets | {"prometheus": f"127.0.0.1:{self.port}"}
         jobs = [job for job in config["scrape_configs"] if job["job_name"] in targets]
         for job in jobs:
+            job.pop("dns_sd_configs", None)
             job["static_configs"] = [{"targets": [targets[job["job_name"]]]}]
         config["scrape_configs"] = jobs
         path = folder / "prometheus.yml"

@@ -110,3 +110,12 @@ def test_dockers_frames_are_pieces() -> None:
 def test_what_is_no_log_is_refused(answer: bytes) -> None:
     with pytest.raises(ValueError):
         list(docker_log.pieces_of(answer))
+
+
+def test_pieces_of_one_instant_may_come_in_several_parts_of_a_telling() -> None:
+    long = [Piece(7, Stream.STDOUT, b"%d" % n) for n in range(4)]
+    progress = Progress()
+    told = [progress.news(long[:2]), progress.news(long[2:], anew=False)]
+    assert told == [long[:2], long[2:]]
+    again = [progress.news(long[:3]), progress.news(long[3:], anew=False)]
+    assert again == [[], []]

@@ -72,6 +72,21 @@ def test_a_machine_that_takes_no_jobs_keeps_no_room(narrow: Rig) -> None:
     assert not narrow.ledger.client.exists("onejob:pledges")
 
 
+def test_a_machine_that_takes_no_jobs_tells_nobody_of_room_that_is_freed(narrow: Rig) -> None:
+    gate = Gate("after engine.create")
+    site = narrow.site(gate)
+    for name in ("a", "b"):
+        narrow.submit(name)
+    first = narrow.supervising("a", site)
+    gate.wait()
+    assert narrow.supervise("b", site) is None
+    site.fitness.stands("engine", "it does not answer")
+    gate.open()
+    first.join(10)
+    assert narrow.fate("a") == ("succeeded", "exit_0")
+    assert narrow.to_node_published == []
+
+
 def test_a_recovery_learns_from_the_containers_what_they_have(narrow: Rig) -> None:
     narrow.script = runs
     narrow.submit("a")

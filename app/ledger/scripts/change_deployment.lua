@@ -7,7 +7,7 @@
 -- Returns {'done', hints, deployment record} | {'outdated'} | {'terminating'} | {'missing'}
 --       | {'many'} (jobs of so many earlier versions hold a slot).
 -- Repeated with the same token: 'done' again, as long as nobody has changed it since.
-local uid, base, spec, compute, size, cap, new_image, call_back, limit, token = unpack(ARGV)
+local uid, base, spec, compute, size, cap, new_image, sends_back, limit, token = unpack(ARGV)
 local key = K.deployment(uid)
 local deployment = fields(key, 'state', 'version', 'change')
 local version = string.format('%d', tonumber(base) + 1)
@@ -26,7 +26,7 @@ local function change()
   redis.call('HSET', key, 'version', version, 'change', token, 'compute', compute, 'size', size,
     'max_replica_count', cap)
   if new_image == '1' then redis.call('HSET', key, 'image_updated_at', stamp(now())) end
-  if call_back == '1' then redis.call('HSET', key, 'moving', '1') end
+  if sends_back == '1' then redis.call('HSET', key, 'moving', '1') end
 end
 
 if deployment.change ~= token then

@@ -12,7 +12,9 @@ if redis.call('LLEN', celery_queue) > 0 then return {1, hints} end
 for _, one in ipairs(fitting(node, line, room)) do
   local uid, id = split(one.ref)
   local job = fields(K.job(uid, id), 'compute', 'deployment')
-  hints[#hints + 1], hints[#hints + 2] = uid, id
-  hints[#hints + 1], hints[#hints + 2] = job.compute, job.deployment
+  if job.deployment then -- else an older version's, or a hand's, that left the line unmended
+    hints[#hints + 1], hints[#hints + 2] = uid, id
+    hints[#hints + 1], hints[#hints + 2] = job.compute, job.deployment
+  end
 end
 return {1, hints}

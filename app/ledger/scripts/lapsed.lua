@@ -15,7 +15,7 @@ for _, ref in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', t, 'LIMIT', 0, roo
     hints[#hints + 1], hints[#hints + 2] = uid, id
     hints[#hints + 1], hints[#hints + 2] = job.compute, job.deployment
   else
-    redis.call('ZREM', key, ref)
+    leave_node(node, ref)
   end
 end
 return hints

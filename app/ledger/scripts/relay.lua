@@ -1,18 +1,20 @@
 -- Appends to what a running replica printed, for those who follow it.
 -- ARGV: uid, id, attempt, fence, number of the batch (counted by its holder), bytes that are kept at
---       most, seconds to live, batch (stored form of pieces)
+--       most, seconds to live, whether it tells from the beginning on (1 | 0), batch (stored form of
+--       pieces)
 -- Reads job; reads and writes live. Returns 'done' | 'stale'.
 -- Repeated by the same holder: 'done' again, and appended once. A holder that begins anew tells again
--- what was told: who follows knows that by the instants. Fails where Redis is full.
-local uid, id, attempt, fence, number, most, ttl, batch = unpack(ARGV)
+-- what was told: that is another telling, and what is left of the one before goes. Fails where Redis is
+-- full.
+local uid, id, attempt, fence, number, most, ttl, anew, batch = unpack(ARGV)
 local job = fields(K.job(uid, id), 'state', 'attempt', 'fence')
 if not job.state or not holds(job, attempt, fence) then return 'stale' end
 local key, name = K.live(uid, id), attempt .. '.' .. fence .. '.' .. number
-local live = fields(key, 'attempt', 'first', 'next', 'bytes', 'told')
+local live = fields(key, 'attempt', 'telling', 'first', 'next', 'bytes', 'told')
 if live.told == name then return 'done' end
-if live.attempt ~= attempt then
+if anew == '1' or live.attempt ~= attempt then
   redis.call('UNLINK', key)
-  live = {}
+  live = {telling = tonumber(live.telling or 0) + 1, first = live.next, next = live.next}
 end
 local first, after = tonumber(live.first or 0), tonumber(live.next or 0)
 local bytes = tonumber(live.bytes or 0) + #batch
@@ -22,6 +24,7 @@ while bytes > tonumber(most) and first < after do
   redis.call('HDEL', key, first)
   first = first + 1
 end
-redis.call('HSET', key, 'attempt', attempt, 'first', first, 'next', after + 1, 'bytes', bytes, 'told', name)
+redis.call('HSET', key, 'attempt', attempt, 'telling', live.telling, 'first', first,
+  'next', after + 1, 'bytes', bytes, 'told', name)
 redis.call('EXPIRE', key, ttl)
 return 'done'
