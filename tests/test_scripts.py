@@ -27,7 +27,9 @@ def checkout(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
     for name in ("setup.cfg", "ruff.toml"):
         shutil.copy(ROOT / name, tmp_path / name)
-    for name in ("app", "workers"):
+    # All that the import rules name has to be there.
+    rooms = ("commands", "api", "dispatch", "domain", "ledger")
+    for name in ("app", "workers", *(f"app/{room}" for room in rooms)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text(CLEAN)
     return tmp_path

@@ -29,7 +29,7 @@ class Pull:
         self.refresh = refresh
         self.login = login
         self.asked_at = time.monotonic()  # by who joined last
-        self.followers = 0
+        self.wanted_by = 0
         self.failure: EngineError | None = None
         self._seconds = seconds
         self._changed = threading.Condition()
@@ -157,7 +157,7 @@ class Pulls:
             if pull is None:
                 pull = self._pulls[key] = Pull(ref, refresh, self._seconds, login)
                 threading.Thread(target=self._run, args=(pull,), daemon=True).start()
-            pull.followers += 1
+            pull.wanted_by += 1
             pull.asked_at = time.monotonic()
         try:
             yield pull
@@ -167,8 +167,8 @@ class Pulls:
             raise
         finally:
             with self._guard:
-                pull.followers -= 1
-                if not pull.followers:
+                pull.wanted_by -= 1
+                if not pull.wanted_by:
                     self._drop(pull)
 
     def _drop(self, pull: Pull) -> None:

@@ -15,7 +15,7 @@ from tests.compose.test_file import at, meaning_of
 OF_THE_API = {
     *("bind", "public_url", "api_workers", "api_threads", "token_seconds", "refresh_seconds"),
     *("request_limit_bytes", "queue_limit", "memory_limit_bytes"),
-    *("head_seconds", "body_seconds", "hold_seconds", "held_connections"),
+    *("head_seconds", "body_seconds", "hold_seconds", "held_connections", "followers"),
 }
 CHOICES = {
     "worker": (WORKER_FILE,),

@@ -76,7 +76,7 @@ def test_a_job_that_waits_for_its_pull_is_cancelled_and_another_worker_goes_on(
     assert house.finished("slow", second)["State"] == "succeeded"
     told = events(house, "slow", second)
     assert told.count("pulling") == 2
-    assert told[told.index("pulled") + 1] == "started"
+    assert told[told.index("pulled") + 1] == "created"
     house.until_nothing_is_left()
 
 

@@ -11,7 +11,6 @@ from workers.collection import Collection
 from workers.engine import EngineTrouble, Image
 from workers.site import Site
 
-NOW = datetime.now(UTC)
 DAY = 24 * 3600.0
 
 
@@ -19,7 +18,7 @@ def pulled(rig: Rig, **days: float) -> None:
     """Pulls images, so many days ago each."""
     for name, ago in days.items():
         rig.engine.registry[f"{name}:1"] = Image(f"sha256:{name}", (), (), 15)
-        rig.engine.now = lambda ago=ago: NOW - timedelta(days=ago)  # type: ignore[misc]
+        rig.engine.now = lambda ago=ago: datetime.now(UTC) - timedelta(days=ago)  # type: ignore[misc]
         rig.engine.image(f"{name}:1", refresh=False)
 
 
@@ -41,7 +40,7 @@ def test_nothing_is_removed_unless_it_is_wished_for(rig: Rig) -> None:
 
 def test_what_no_job_has_wanted_for_long_goes(rig: Rig) -> None:
     pulled(rig, old=8, used=8, young=6)
-    rig.engine.now = lambda: NOW - timedelta(days=1)
+    rig.engine.now = lambda: datetime.now(UTC) - timedelta(days=1)
     rig.engine.image("used:1", refresh=False)
     collect(rig.site(images_max_age_seconds=7 * DAY))
     assert left(rig) == {"used:1", "young:1"}
@@ -102,7 +101,7 @@ def test_an_image_of_a_running_job_stays(rig: Rig) -> None:
     rig.submit()
     task = rig.supervising()
     rig.until(lambda: rig.job().started_at)
-    rig.engine.now = lambda: NOW
+    rig.engine.now = lambda: datetime.now(UTC)
     collect(rig.site(images_max_age_seconds=1e-6))
     assert left(rig) == {"old:1"}
     rig.usher().finish()
