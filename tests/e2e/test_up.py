@@ -127,7 +127,7 @@ def test_on_a_terminal_it_has_colours_and_a_live_line(up: Callable[..., Up]) -> 
 
 def test_a_second_start_finds_the_keys_of_the_first(up: Callable[..., Up]) -> None:
     first = up("--once")
-    assert first.end() == 0
+    assert first.end() == 0, first.seen
     keys = (first.data / "credentials.json").read_text()
     second = up("--once")
     assert second.end() == 0

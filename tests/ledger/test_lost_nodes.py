@@ -35,7 +35,7 @@ def retrying(ledger: Ledger, cap: int = 1) -> Scene:
 
 def test_a_node_that_gave_a_sign_of_life_is_not_lost(scene: Scene) -> None:
     scene.started("a")
-    silent(scene, 59)
+    silent(scene, 30)  # of 60: this machine may be busy between the two lines
     assert lose(scene) == []
     assert scene.state("a") is State.STARTING
 
