@@ -5,7 +5,7 @@ import uuid
 from contextlib import suppress
 from dataclasses import replace
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify
 
 from app.api import errors
 from app.api.bodies import LONGEST_TIMEOUT_MS, timeout_ms
@@ -14,9 +14,9 @@ from app.api.job_answers import JobStatusOut
 from app.api.parts import timeout
 from app.api.results import ACCEPTED, acceptance
 from app.api.schemas import rfc3339, status_out
-from app.api.services import client, services, submission
+from app.api.services import client_of_job, services, submission
 from app.domain.errors import Conflict, NotFound
-from app.domain.job import ID_PATTERN, Job, Reason
+from app.domain.job import Job, Reason
 from app.domain.transport import RequestHead
 from app.ledger.deployments import DeploymentRecord
 from app.ledger.payloads import Upload
@@ -26,16 +26,10 @@ blueprint = Blueprint("jobs", __name__, url_prefix="/v1/job-deployments/<name>/j
 
 CANCEL_SECONDS = 10.0  # beyond the grace, for a container to be gone
 POLL_SECONDS = 0.1
-PLAIN = "text/plain; charset=utf-8"
 DETAIL = "cancelled on request"
 
 
-@blueprint.before_request
-def _authenticate() -> None:
-    client()
-    job_id = (request.view_args or {}).get("job_id", "")
-    if not ID_PATTERN.fullmatch(job_id):  # it goes into the names of keys
-        raise NotFound(f"no job {job_id[:200]!r}")
+blueprint.before_request(client_of_job)
 
 
 @blueprint.post("/cancel")

@@ -4,16 +4,16 @@ import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify
 
 from app.api import errors
 from app.api.answers import Error
 from app.api.entries import ANY, Parameter, Reply, entry
 from app.api.log_form import line_out, wants_json, wants_to_follow
 from app.api.schemas import rfc3339
-from app.api.services import client, services
+from app.api.services import client_of_job, services
 from app.domain.errors import NotFound
-from app.domain.job import ID_PATTERN, Job, JobSummary, State
+from app.domain.job import Job, JobSummary, State
 from app.domain.log import Piece, Progress, lines_of, pieces_of
 from app.ledger.live import Place
 
@@ -23,12 +23,7 @@ SO_FAR_SECONDS = 3.0  # for a job's worker to tell what it printed so far
 POLL_SECONDS = 0.1
 
 
-@blueprint.before_request
-def _authenticate() -> None:
-    client()
-    job_id = (request.view_args or {}).get("job_id", "")
-    if not ID_PATTERN.fullmatch(job_id):  # it goes into the names of keys
-        raise NotFound(f"no job {job_id[:200]!r}")
+blueprint.before_request(client_of_job)
 
 
 @blueprint.get("")

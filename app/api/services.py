@@ -11,6 +11,7 @@ from app.auth import Tokens, bearer
 from app.dispatch import Prepull, Publish
 from app.domain.compute import ComputeResource
 from app.domain.errors import NotFound, Unauthorized
+from app.domain.job import ID_PATTERN
 from app.domain.members import Names
 from app.domain.shared import SharedVolume
 from app.ledger import Ledger
@@ -91,6 +92,14 @@ def names() -> Names:
         volumes=frozenset(here.volumes),
         credentials=stored[Kind.CREDENTIALS],
     )
+
+
+def client_of_job() -> None:
+    """Before a route of one job. Raises Unauthorized; NotFound for an id that can be nobody's."""
+    client()
+    job_id = (request.view_args or {}).get("job_id", "")
+    if not ID_PATTERN.fullmatch(job_id):  # it goes into the names of keys
+        raise NotFound(f"no job {job_id[:200]!r}")
 
 
 def access(name: str) -> DeploymentRecord | None:

@@ -32,11 +32,11 @@ class _Credentials(SecretMember):
 
     def hosts(self) -> str:
         """The registries that they are for, in words."""
-        raise NotImplementedError
+        raise NotImplementedError  # each type says it
 
     def fits(self, host: str) -> bool:
         """Whether they are for this registry."""
-        raise NotImplementedError
+        raise NotImplementedError  # each type says it
 
 
 class PasswordCredentials(_Credentials):
