@@ -187,7 +187,8 @@ class Pulls:
         except EngineError as error:
             failure = error
         except BrokenOff:
-            failure = EngineUnavailable("the pull was broken off")
+            closed = self._closed.is_set()
+            failure = EngineUnavailable("closed" if closed else "the pull was broken off")
         except Exception as error:
             failure = EngineTrouble(f"{type(error).__name__}: {error}")
         with self._guard:

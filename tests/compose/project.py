@@ -88,7 +88,7 @@ class Project:
     def compose(self, *arguments: str) -> str:
         """What docker-compose says on its standard output; it must succeed."""
         done = run(self._command, *arguments)
-        assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+        assert done.returncode == 0, f"{arguments}: {done}"
         return done.stdout
 
     # -- jobs --------------------------------------------------------------------------------

@@ -18,10 +18,11 @@ class SecondMachine:
         self.spool = folder / "spool"
         secrets = folder / "secrets"
         secrets.mkdir(mode=0o700)
-        password = project.compose("exec", "-T", "redis", "cat", "/run/onejob/redis_password")
-        url = f"redis://:{password.strip()}@{project.redis_address}/0"
-        (secrets / "redis_url").write_text(url)
-        key = project.compose("exec", "-T", "api", "cat", "/run/onejob/secrets_key")
+        # Not `exec api`: there may be no container of number 1 any more, which 1.29 wants.
+        files = [f"/run/onejob/{name}" for name in ("redis_password", "secrets_key")]
+        shown = ["run", "--rm", "-T", "--entrypoint", "cat", "credentials", *files]
+        password, key = project.compose(*shown).split()
+        (secrets / "redis_url").write_text(f"redis://:{password}@{project.redis_address}/0")
         (secrets / "secrets_key").write_text(key)
         (folder / "compute.toml").write_text(COMPUTE)
         settings = {
@@ -46,7 +47,7 @@ class SecondMachine:
     def compose(self, *arguments: str) -> str:
         """What docker-compose says on its standard output; it must succeed."""
         done = run(self._command, *arguments)
-        assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+        assert done.returncode == 0, f"{arguments}: {done}"
         return done.stdout
 
     def logs(self) -> str:
