@@ -5,7 +5,6 @@ What is started is stopped at the end, replicas too: by Ctrl-C at any moment, by
 """
 
 import errno
-import json
 import os
 import signal
 import subprocess
@@ -15,19 +14,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 
+from app import example
 from app import settings as app_settings
 from app.children import ChildFailed
-from app.client import Answer, Client, Refused
+from app.client import Client, Refused
 from app.credentials import CredentialsError
+from app.example import Example
 from app.settings import SettingsError
 from app.stack import InUse, Layout, NoRedis, PortTaken, Stack
-from app.story import Stopwatch, Story
-
-EXAMPLE_IMAGE = "onejob-hello:1"
-EXAMPLE_PATH = "/job?duration=2"
-EXAMPLE_BODY = b'{"hello": "world"}'
-DEPLOYMENT = "hello"
-
+from app.story import Story
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -144,7 +139,7 @@ def _run(stack: Stack, once: bool, story: Story) -> int:
         stack.credentials.client_secret,
         stack.credentials.inference_key,
     )
-    succeeded = _example(client, stack, story)
+    succeeded = Example(client, story, stack.check).run()
     if once:
         return 0 if succeeded else 1
     _tell_how(stack, story)
@@ -198,68 +193,6 @@ def _start(stack: Stack, story: Story) -> None:
     story.step("flower", stack.layout.flower_url)
 
 
-def _example(client: Client, stack: Stack, story: Story) -> bool:
-    _ensure_deployment(client, story)
-    answer = client.data("POST", f"/{DEPLOYMENT}{EXAMPLE_PATH}", body=EXAMPLE_BODY)
-    job_id = answer.json()["Id"]
-    story.step("job", f"{job_id}  POST /{DEPLOYMENT}{EXAMPLE_PATH}")
-    status = _follow(client, job_id, stack, story)
-    result = _result(client, job_id)
-    story.step("result", f"HTTP {result.status}  {result.body.decode('utf-8', 'replace').strip()}")
-    return bool(status["State"] == "succeeded")
-
-
-def _ensure_deployment(client: Client, story: Story) -> None:
-    try:
-        client.control("POST", "/job-deployments", example_deployment())
-        story.step("deployment", f"{DEPLOYMENT} (image {EXAMPLE_IMAGE}), created")
-    except Refused as error:
-        if error.status != 409:
-            raise
-        story.step("deployment", f"{DEPLOYMENT}, found again")
-
-
-def example_deployment() -> dict[str, object]:
-    """The deployment that `onejob up` makes of the example app."""
-    return {
-        "name": DEPLOYMENT,
-        "containers": [{"image": EXAMPLE_IMAGE, "exposed_port": 8080}],
-        "compute": {"name": "cpu", "size": 1},
-        "scaling": {
-            "max_replica_count": 2,
-            "queue_message_ttl_seconds": 3600,
-            "deadline_seconds": 600,
-        },
-    }
-
-
-def _follow(client: Client, job_id: str, stack: Stack, story: Story) -> dict[str, str]:
-    watch, seen = Stopwatch(), ""
-    while True:
-        stack.check()
-        headers = {"X-Inference-Id": job_id}
-        status: dict[str, str] = client.data("GET", f"/status/{DEPLOYMENT}", headers).json()
-        state, replica = status["State"], status.get("Replica") or ""
-        if status["Status"] == "Completed":
-            mark = "good" if state == "succeeded" else "bad"
-            detail = status.get("Error") or ""
-            story.step("", f"{story.paint(state, mark)}  {watch}  {detail}".rstrip())
-            return status
-        if state != seen:
-            story.step("", f"{state}  {watch}  {replica}".rstrip())
-            seen = state
-        story.live(f"{'':<11} {state}  {watch}  {replica}".rstrip())
-        time.sleep(0.1)  # what a polling client does
-
-
-def _result(client: Client, job_id: str) -> Answer:
-    try:
-        return client.data("GET", f"/result/{DEPLOYMENT}", {"X-Inference-Id": job_id})
-    except Refused as error:
-        body = json.dumps({"code": error.code, "message": str(error)}).encode()
-        return Answer(error.status, {}, body)
-
-
 def _tell_how(stack: Stack, story: Story) -> None:
     known, url = stack.credentials, stack.layout.url
     story.title("Serving; Ctrl-C stops everything that was started.")
@@ -268,7 +201,7 @@ def _tell_how(stack: Stack, story: Story) -> None:
     story.step("client", f"{known.client_id} / {known.client_secret}")
     story.step("key", known.inference_key)
     story.step("try", f"curl -X POST -H 'Authorization: Bearer {known.inference_key}' \\")
-    story.step("", f"  -d '{{}}' '{url}/{DEPLOYMENT}{EXAMPLE_PATH}'")
+    story.step("", f"  -d '{{}}' '{url}/{example.DEPLOYMENT}{example.PATH}'")
 
 
 def _serve(stack: Stack) -> int:

@@ -1,5 +1,6 @@
 """`onejob up` as people see it: a story in plain lines, a next step for each error, a clean end."""
 
+import contextlib
 import json
 import os
 import pty
@@ -83,6 +84,39 @@ def up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
             run.end()
 
 
+@contextlib.contextmanager
+def on_a_terminal(up: Callable[..., Up]) -> Iterator[tuple[Up, Iterator[str]]]:
+    """One run with a terminal, and what it writes there, in pieces as they come."""
+    ours, theirs = pty.openpty()
+    run = up("--once", out=theirs)
+    os.close(theirs)
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        yield (
+            run,
+            (piece.decode("utf-8", "replace") for piece in iter(lambda: _read(terminal), b"")),
+        )
+
+
+@contextlib.contextmanager
+def stopped(process: int) -> Iterator[None]:
+    """A process that does nothing for as long as the block lasts."""
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+def redis_of(data: Path) -> int:
+    """The process id of the Redis that works in a data directory."""
+    (found,) = (
+        int(path.parent.name)
+        for path in Path("/proc").glob("[0-9]*/cwd")
+        if _target(path) == str(data / "redis")
+    )
+    return found
+
+
 def commands() -> list[list[str]]:
     """The command lines of all processes."""
     found = []
@@ -110,19 +144,30 @@ def test_once_tells_a_jobs_life_in_plain_lines_and_ends_with_0(up: Callable[...,
 
 
 def test_on_a_terminal_it_has_colours_and_a_live_line(up: Callable[..., Up]) -> None:
-    ours, theirs = pty.openpty()
-    run = up("--once", out=theirs)
-    os.close(theirs)
-    seen = b""
-    with os.fdopen(ours, "rb", buffering=0) as terminal:
-        while chunk := _read(terminal):
-            seen += chunk
+    with on_a_terminal(up) as (run, pieces):
+        text = "".join(pieces)
     assert run.end() == 0
-    text = seen.decode()
     assert "\x1b[1mOnejob:" in text
     assert "\x1b[32msucceeded" in text
     live = re.findall(r"\r\x1b\[2K +running +\S+ s +onejob-\S+", text)
     assert len(live) > 3, text
+
+
+def test_a_redis_that_stalls_is_waited_for(up: Callable[..., Up]) -> None:
+    text = ""
+    with on_a_terminal(up) as (run, pieces):
+        for piece in pieces:
+            text += piece
+            if "flower " in text:
+                break
+        with stopped(redis_of(run.data)):
+            for piece in pieces:
+                text += piece
+                if "trying again" in text:
+                    break
+        text += "".join(pieces)
+    assert run.end() == 0, text
+    assert text.count("POST /hello") == 1
 
 
 def test_a_second_start_finds_the_keys_of_the_first(up: Callable[..., Up]) -> None:
@@ -239,6 +284,13 @@ os.setgid(65534)
 os.setuid(65534)
 sys.exit(up(Layout(Path(sys.argv[1]), 1, 1), True, Story()))
 """
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:  # it ended meanwhile
+        return ""
 
 
 def _read(terminal: object) -> bytes:
