@@ -54,6 +54,17 @@ def heed_cancel(rig: Rig, site: object) -> None:
         entry.ring()
 
 
+def cancel_while_it_runs(rig: Rig) -> None:
+    """Submits a job, cancels it once it runs, and waits for its supervisor."""
+    rig.submit()
+    site = rig.site()
+    task = rig.supervising(site=site)
+    rig.until_state(State.RUNNING)
+    cancel(rig)
+    heed_cancel(rig, site)
+    task.answer()
+
+
 @pytest.mark.parametrize("reason", [Reason.CANCELLED, Reason.DEPLOYMENT_DELETED])
 def test_a_cancel_while_it_runs_stops_the_replica(rig: Rig, reason: Reason) -> None:
     rig.script = runs
@@ -78,39 +89,21 @@ def test_an_app_that_claims_to_be_stopping_is_cancelled_all_the_same(rig: Rig) -
         usher.tell("stopping why=deadline health=healthy")
 
     rig.script = forges
-    rig.submit()
-    site = rig.site()
-    task = rig.supervising(site=site)
-    rig.until_state(State.RUNNING)
-    cancel(rig)
-    heed_cancel(rig, site)
-    task.answer()
+    cancel_while_it_runs(rig)
     assert "stop" in rig.engine.calls
     rig.check_nothing_left()
 
 
 def test_an_usher_that_does_not_answer_is_killed_and_the_job_cancelled(rig: Rig) -> None:
     rig.script = runs  # and writes no word at SIGTERM
-    rig.submit()
-    site = rig.site()
-    task = rig.supervising(site=site)
-    rig.until_state(State.RUNNING)
-    cancel(rig)
-    heed_cancel(rig, site)
-    task.answer()
+    cancel_while_it_runs(rig)
     assert rig.fate() == ("cancelled", "cancelled")
 
 
 def test_an_app_that_ended_before_the_cancel_came_is_judged_by_its_own_end(rig: Rig) -> None:
     rig.script = runs
     rig.engine.on_stop = lambda spec: rig.ushers[spec.name].finish()
-    rig.submit()
-    site = rig.site()
-    task = rig.supervising(site=site)
-    rig.until_state(State.RUNNING)
-    cancel(rig)
-    heed_cancel(rig, site)
-    task.answer()
+    cancel_while_it_runs(rig)
     assert rig.fate() == ("succeeded", "exit_0")
 
 

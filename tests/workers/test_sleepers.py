@@ -7,7 +7,7 @@ import pytest
 
 from app.domain.job import State
 from tests.workers.points import POINTS, check_done_by_the_second
-from tests.workers.rig import BODY, HEAD, Gate, Rig, runs
+from tests.workers.rig import BODY, HEAD, Background, Gate, Rig, runs
 from workers.engine import EngineTrouble
 
 SLEEPS = POINTS[: POINTS.index("before attempts.release") + 1]
@@ -37,6 +37,18 @@ def test_who_wakes_up_late_does_nothing(
     assert sum("another supervisor" in record.message for record in caplog.records) == 1
 
 
+def wake_up_while_the_second_runs_it(rig: Rig, gate: Gate, sleeper: Background) -> None:
+    """And the second one does not notice."""
+    second = rig.supervising()
+    rig.until_state(State.RUNNING)
+    gate.open()
+    assert sleeper.answer() is None
+    assert rig.engine.names() == {rig.replica()}
+    rig.usher().finish()
+    second.answer()
+    check_done_by_the_second(rig)
+
+
 @pytest.mark.parametrize("point", ["after attempts.confirm", "after engine.create"])
 def test_who_wakes_up_while_the_other_runs_the_replica_leaves_it_alone(
     rig: Rig, point: str
@@ -47,14 +59,7 @@ def test_who_wakes_up_while_the_other_runs_the_replica_leaves_it_alone(
     sleeper = rig.supervising(site=rig.site(gate))
     gate.wait()
     rig.lapse()
-    second = rig.supervising()
-    rig.until_state(State.RUNNING)
-    gate.open()
-    assert sleeper.answer() is None
-    assert rig.engine.names() == {rig.replica()}
-    rig.usher().finish()
-    second.answer()
-    check_done_by_the_second(rig)
+    wake_up_while_the_second_runs_it(rig, gate, sleeper)
 
 
 def test_a_sleeper_in_trouble_does_not_remove_the_others_container(rig: Rig) -> None:
@@ -75,14 +80,7 @@ def test_a_sleeper_in_trouble_does_not_remove_the_others_container(rig: Rig) -> 
     sleeper = rig.supervising(site=failing)
     gate.wait()
     rig.lapse()
-    second = rig.supervising()
-    rig.until_state(State.RUNNING)
-    gate.open()
-    assert sleeper.answer() is None
-    assert rig.engine.names() == {rig.replica()}
-    rig.usher().finish()
-    second.answer()
-    check_done_by_the_second(rig)
+    wake_up_while_the_second_runs_it(rig, gate, sleeper)
 
 
 def test_a_start_after_the_end_of_the_app_starts_no_second_one(rig: Rig) -> None:
