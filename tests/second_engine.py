@@ -25,6 +25,7 @@ import requests
 from tests.conftest import engine_answers, require
 from tests.images import base_image
 from tests.machine import Machine, Process, require_machine
+from tests.stopped import stop
 
 NAME = "onejob-second"
 NUMBERS = range(1, 10)  # more than one digit is more than a machine's name may have
@@ -138,7 +139,7 @@ class SecondEngine:
 
     def pause(self) -> None:
         """SIGSTOP: it takes connections and never answers."""
-        self._process.send(signal.SIGSTOP)
+        stop(self.pid)
 
     def resume(self) -> None:
         """SIGCONT, after `pause`."""

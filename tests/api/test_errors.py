@@ -16,6 +16,7 @@ from tests.api.server import ApiServer
 from tests.api.wire import Answer, call
 from tests.api.worker import OK, PlayedWorker
 from tests.redis_server import RedisServer
+from tests.stopped import stop
 
 
 def is_error(answer: Answer, status: int, code: str) -> bool:
@@ -124,7 +125,7 @@ def without_redis(
     if request.param == "down":
         mortal_redis.kill()
     else:
-        os.kill(pid, signal.SIGSTOP)
+        stop(pid)
     yield api
     if request.param == "down":
         mortal_redis.restart()

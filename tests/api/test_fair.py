@@ -15,6 +15,7 @@ from app.gunicorn_config import graceful_timeout
 from tests.api.server import ApiServer
 from tests.api.wire import Connection
 from tests.redis_server import RedisServer
+from tests.stopped import stopped
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
 CONNECTIONS = 16
@@ -95,13 +96,10 @@ def test_kept_connections_are_shared_evenly(pair: ApiServer) -> None:
 
 def test_a_process_that_hangs_stops_nobody_else(pair: ApiServer) -> None:
     hung = pair.worker_pids[0]
-    os.kill(hung, signal.SIGSTOP)
-    try:
+    with stopped(hung):
         began = time.monotonic()
         with kept(pair, CONNECTIONS):
             assert time.monotonic() - began < 5
-    finally:
-        os.kill(hung, signal.SIGCONT)
 
 
 def test_a_process_that_was_killed_is_replaced_and_takes_its_share(pair: ApiServer) -> None:

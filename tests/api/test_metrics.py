@@ -23,6 +23,7 @@ from tests.api.worker import NODE, OK, PlayedWorker
 from tests.conftest import require
 from tests.ledger.scene import Scene
 from tests.redis_server import RedisServer
+from tests.stopped import stop
 
 Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 OWN = "onejob_http_"  # traffic: a scrape is a request, too
@@ -340,7 +341,7 @@ def test_without_redis_it_tells_that_and_what_it_knows_itself(
     if how is signal.SIGKILL:
         redis.kill()
     else:
-        os.kill(pid, how)
+        stop(pid)
     try:
         tries = [timed(api.port) for _ in range(3)]
     finally:

@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.house import House, until
 from tests.e2e.machines import ANSWERS, another_worker, go_on, happened, running, view
 from tests.machine import Process
+from tests.stopped import stop
 
 pytestmark = pytest.mark.docker
 
@@ -40,7 +41,7 @@ def test_one_that_slept_past_its_lease_changes_nothing(new_house: NewHouse, over
     sleeper = Process(house.child("worker").pid)
     another_worker(house, "other")
     before = starts(house)
-    sleeper.send(signal.SIGSTOP)
+    stop(sleeper.pid)
     try:
         until(lambda: fence(house, job_id) == 2)
         if over:

@@ -17,6 +17,7 @@ import pytest
 
 from tests.conftest import engine_answers, require
 from tests.e2e.house import free_port, until
+from tests.stopped import stopped
 
 pytestmark = pytest.mark.docker
 
@@ -95,16 +96,6 @@ def on_a_terminal(up: Callable[..., Up]) -> Iterator[tuple[Up, Iterator[str]]]:
             run,
             (piece.decode("utf-8", "replace") for piece in iter(lambda: _read(terminal), b"")),
         )
-
-
-@contextlib.contextmanager
-def stopped(process: int) -> Iterator[None]:
-    """A process that does nothing for as long as the block lasts."""
-    os.kill(process, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(process, signal.SIGCONT)
 
 
 def redis_of(data: Path) -> int:

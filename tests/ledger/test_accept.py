@@ -12,6 +12,7 @@ from app.domain.job import State
 from app.ledger import Ledger, connect
 from tests.ledger.scene import Scene, check_places, ids, submission
 from tests.redis_server import RedisServer
+from tests.stopped import stop
 
 MIB = 1024 * 1024
 
@@ -170,7 +171,7 @@ def test_a_call_that_a_stall_made_the_client_repeat_is_one_job(redis_server: Red
     client.config_resetstat()
     assert redis_server.pid is not None
     resume = threading.Timer(1.5, os.kill, (redis_server.pid, signal.SIGCONT))
-    os.kill(redis_server.pid, signal.SIGSTOP)
+    stop(redis_server.pid)
     resume.start()
     try:
         accepted = scene.submit("a")

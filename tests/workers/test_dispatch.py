@@ -14,6 +14,7 @@ import redis
 from app.dispatch import Publisher, compute_queue, node_queue, task_id
 from app.domain.job import Hint
 from tests.redis_server import RedisServer
+from tests.stopped import stop
 
 HINT = Hint(uid="abc123", id="job-1", deployment="hello", compute="Tesla V100")
 
@@ -22,7 +23,7 @@ HINT = Hint(uid="abc123", id="job-1", deployment="hello", compute="Tesla V100")
 def stopped(own_redis: RedisServer) -> Iterator[RedisServer]:
     """It accepts connections, and answers nothing."""
     assert own_redis.pid is not None
-    os.kill(own_redis.pid, signal.SIGSTOP)
+    stop(own_redis.pid)
     yield own_redis
     if own_redis.pid is not None:
         os.kill(own_redis.pid, signal.SIGCONT)

@@ -15,6 +15,7 @@ import pytest
 
 from tests.conftest import engine_answers, require
 from tests.registry import RealRegistry, Stall, real_registry, remove_images, stalling
+from tests.stopped import stop
 from workers import docker_store, turns
 from workers.docker_engine import DockerEngine
 from workers.engine import EngineUnavailable, Image, ImageDenied, ImageNotFound, ImagePullFailed
@@ -155,7 +156,7 @@ def test_a_stopped_process_only_delays_the_others(
     first = Asker(ref, folder)
     first.ask()
     assert stall.stalled.wait(20)
-    os.kill(first.process.pid, signal.SIGSTOP)
+    stop(first.process.pid)
     stall.go_on()
     engine, told = DockerEngine(images=folder), list[PullNews]()
     try:
