@@ -36,11 +36,13 @@ class Project:
         self.spool = folder / "spool"
         self.port, self.flower_port = free_port(), free_port()
         self.proxy_port, self.redis_address = free_port(), f"{gateway()}:{free_port()}"
+        self.prometheus_port = free_port()
         settings = {
             "API_ADDRESS": f"127.0.0.1:{self.port}-{self.port + 9}",
             "PROXY_ADDRESS": f"127.0.0.1:{self.proxy_port}",
             "REDIS_ADDRESS": self.redis_address,
             "FLOWER_ADDRESS": f"127.0.0.1:{self.flower_port}",
+            "PROMETHEUS_ADDRESS": f"127.0.0.1:{self.prometheus_port}",
             "ONEJOB_PUBLIC_URL": self.url,
             "ONEJOB_SPOOL_ROOT": str(self.spool),
             "ONEJOB_NETWORK": self.name,
@@ -72,7 +74,7 @@ class Project:
 
     def down(self) -> None:
         """Takes it down with its volumes."""
-        self.compose("--profile", "proxy", "down", "--volumes")
+        self.compose("--profile", "proxy", "--profile", "monitoring", "down", "--volumes")
 
     def log_in(self) -> None:
         """Gets the credentials as an operator does, and makes clients of them."""
@@ -134,6 +136,17 @@ class Project:
             return bool(self.flower("/healthcheck"))
         except OSError:
             return False
+
+    def targets(self) -> dict[str, list[str]]:
+        """How each target of Prometheus is, by its job."""
+        try:
+            asked = call(self.prometheus_port, "GET", "/api/v1/targets")
+        except (OSError, http.client.HTTPException):  # not up yet
+            return {}
+        found: dict[str, list[str]] = {}
+        for target in asked.json["data"]["activeTargets"]:
+            found.setdefault(target["labels"]["job"], []).append(target["health"])
+        return found
 
     # -- what is there -----------------------------------------------------------------------
 
@@ -275,7 +288,7 @@ def gateway() -> str:
 def build() -> None:
     """Builds the images as one does where no registry answers."""
     done = subprocess.run(
-        [COMPOSE / "build-debian", "--proxy"],
+        [COMPOSE / "build-debian", "--proxy", "--monitoring"],
         env=clean_environ(ONEJOB_IMAGE=IMAGE),
         capture_output=True,
         text=True,

@@ -160,6 +160,13 @@ def test_flower_remembers(project: Project) -> None:
     until(lambda: project.flower_answers() and task in project.tasks())
 
 
+def test_prometheus_finds_the_others(project: Project) -> None:
+    project.compose("--profile", "monitoring", "up", "-d", "--no-build", "prometheus")
+    wanted = {name: ["up"] for name in ("onejob", "flower", "prometheus")}
+    until(lambda: project.targets() == wanted, lambda: str(project.targets()))
+    project.compose("--profile", "monitoring", "rm", "--stop", "--force", "prometheus")
+
+
 def test_the_cap_is_exact_while_workers_are_added(project: Project) -> None:
     project.deploy("scaled", "c = take_job(); time.sleep(0.7); c.sendall(OK)\n", 3)
     seen: Counter[int] = Counter()
