@@ -116,15 +116,15 @@ class Heartbeat:
 
 
 def _tell(attention: Attention, answer: str) -> None:
-    if answer == "held":
-        return
-    if answer == "followed":
+    word, _, more = answer.partition(" ")
+    if "followed" in (word, more):
         attention.followed_until = time.monotonic() + FOLLOWED_SECONDS
+    if word in ("held", "followed"):
         return
-    if answer == "lost":
+    if word == "lost":
         attention.lost = True
     elif attention.cancel is None:
-        attention.cancel = _reason(answer)
+        attention.cancel = _reason(word)
     else:
         return  # it was told
     attention.ring()

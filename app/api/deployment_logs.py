@@ -6,12 +6,12 @@ ones only, by their acceptance. What is beyond that has to be asked for by its j
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
-from app.api import windows
+from app.api import so_far, windows
 from app.api.answers import LineOut, SystemEventOut
 from app.api.entries import Parameter, Reply, entry
 from app.api.log_form import line_out
@@ -21,16 +21,21 @@ from app.api.services import client, services
 from app.api.windows import PARAMETERS, TEXT, TEXTS, Window
 from app.domain.errors import NotFound
 from app.domain.job import JobSummary, State, TimelineEntry
-from app.domain.log import lines_of
+from app.domain.log import lines_of, pieces_of
+from app.ledger.live import LIVE_SECONDS
 
 blueprint = Blueprint("deployment_logs", __name__, url_prefix="/v1/job-deployments/<name>")
 JOBS = 1000  # ended ones, that a request for lines looks at,
 LOGS_BYTES = 8 * 1024 * 1024  # and how much of their logs it reads
+# Running ones that it looks at. If all are on one machine, its worker asks the engine about one
+# after the other: that is what it gets through while the first is no more than two seconds old.
+REPLICAS = 64
 # Of those that wait, of those that go on, and of ended ones, that a request for events reads:
 TIMELINES = 200
 SLACK_NS = 5 * 10**9  # that the clocks of Redis and of machines may differ
 ENDED = [state for state in State if state.final]
 GOING_ON = [State.DISPATCHED, State.STARTING, State.RUNNING]
+PRINTING = [State.STARTING, State.RUNNING]
 SENTENCES = {
     "queued": "accepted",
     "dispatched": "has a slot, and waits for a machine",
@@ -61,7 +66,11 @@ def _authenticate() -> None:
     errors=(404,),
 )
 def logs(name: str) -> Response:
-    """Lines of its ended replicas in a window of time, the newest first or the oldest."""
+    """Lines of its replicas in a window of time, the newest first or the oldest.
+
+    Of ended ones what is kept; of running ones what they printed until two seconds ago. A machine
+    that does not answer in three seconds leaves out what its replicas printed since it last did.
+    """
     window, args = windows.asked(), request.args
     containers, pods = args.getlist("container_name"), args.getlist("pod")
     text = args.get("search_text", "")
@@ -69,11 +78,11 @@ def logs(name: str) -> Response:
     found = _Found(window)
     if containers and container_name(name) not in containers:
         return jsonify([])
-    for job in _affordable(_overlapping(_jobs(uid, ENDED, JOBS), window)):
+    jobs, told = _printed(uid, pods)
+    for job in _affordable(_overlapping(jobs, window)):
         if found.complete_before(job):
             break
-        if job.log and (not pods or job.replica in pods):
-            found.add(entry for entry in _lines(job) if text in entry["message"])
+        found.add(entry for entry in _lines(job, told) if text in entry["message"])
     return jsonify(found.entries)
 
 
@@ -133,6 +142,25 @@ def _jobs(uid: str, states: list[State], most: int) -> list[JobSummary]:
     return services().ledger.jobs.page(uid, most, None, states).jobs
 
 
+def _printed(uid: str, pods: list[str]) -> tuple[list[JobSummary], dict[str, bytes]]:
+    """The jobs that have lines, and what was told of those that have no log yet, by their ids."""
+    running = _jobs(uid, PRINTING, JOBS)  # first: one that ends now is among the ended then
+    jobs = {job.id: job for job in [*running, *_jobs(uid, ENDED, JOBS)]}
+    some = [job for job in jobs.values() if not pods or job.replica in pods]
+    unkept = [job for job in some if job.replica and not job.log]
+    still = [job for job in unkept if not job.state.final][:REPLICAS]
+    just_ended = [job for job in unkept if _has_just_ended(job)][:REPLICAS]
+    now = so_far.of_many(uid, still + just_ended)
+    kept = [*(job for job in some if job.log), *now.kept.values()]
+    return kept + [jobs[job_id] for job_id in now.told], now.told
+
+
+def _has_just_ended(job: JobSummary) -> bool:
+    """Whether its log may not be kept yet, and what was told while it ran be there."""
+    age = timedelta(seconds=LIVE_SECONDS)
+    return job.finished_at is not None and job.finished_at > datetime.now(UTC) - age
+
+
 def _overlapping(jobs: Iterable[JobSummary], window: Window) -> list[JobSummary]:
     """Those that lived in the window: the last ended first, or the first begun."""
     lives = [(_life(job), job) for job in jobs]
@@ -162,9 +190,10 @@ def _affordable(jobs: Iterable[JobSummary]) -> Iterator[JobSummary]:
         yield job
 
 
-def _lines(job: JobSummary) -> Iterator[dict[str, Any]]:
+def _lines(job: JobSummary, told: dict[str, bytes]) -> Iterator[dict[str, Any]]:
     with suppress(NotFound):  # its retention is over
-        yield from (line_out(job.deployment, job.replica, line) for line in lines_of(stored(job)))
+        pieces = stored(job) if job.log else pieces_of([told[job.id]])
+        yield from (line_out(job.deployment, job.replica, line) for line in lines_of(pieces))
 
 
 def _event_out(job: JobSummary, entry: TimelineEntry) -> dict[str, Any]:

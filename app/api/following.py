@@ -13,9 +13,9 @@ Our server sends them without a thread for each: see app/streams.py.
 import json
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 from flask import Response, request
@@ -31,7 +31,31 @@ PAUSE_SECONDS = 0.5  # between two looks, under another server
 SILENCE_SECONDS = 15.0  # then a word is sent, so that nobody between takes the connection for dead
 REMOVAL_SECONDS = 60.0  # that a log is waited for after its job's end: its machine may be gone
 BATCH_LINES = 2000
+AWAY_SECONDS = 1.0  # that nobody asks a Redis that gave one of them no answer
 STILL_HERE = b": still here\n\n"
+Answer = TypeVar("Answer")
+
+
+class Away:
+    """A mark that Redis does not answer, which all share who follow in one process.
+
+    One thread asks for all of them, and each question to a Redis that hangs costs a timeout.
+    """
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    def answer(self, ask: Callable[[], Answer]) -> Answer | None:
+        """What the ledger says; None if Redis does not answer, or did not to another just now."""
+        if time.monotonic() < self._until:
+            return None
+        try:
+            return ask()
+        except (redis.ConnectionError, redis.TimeoutError):
+            self._until = time.monotonic() + AWAY_SECONDS
+        except redis.RedisError:  # it did answer
+            pass
+        return None
 
 
 class Followers:
@@ -39,12 +63,14 @@ class Followers:
 
     def __init__(self, most: int) -> None:
         self._places = threading.Semaphore(most)
+        self._away = Away()
 
     def follow(self, ledger: Ledger, job: Job) -> Response:
         """The events of a job's log. Raises ServiceUnavailable if too many follow already."""
         if not self._places.acquire(blocking=False):
             raise ServiceUnavailable("too many follow logs already", 5)
-        follower, body = Follower(ledger, job, self._places.release), request.environ["wsgi.input"]
+        follower = Follower(ledger, job, self._places.release, self._away)
+        body = request.environ["wsgi.input"]
         if hasattr(body, "stream"):
             body.stream = follower  # the server takes it from here
             return _events(())
@@ -54,8 +80,9 @@ class Followers:
 class Follower:
     """What one client is sent: bytes, or b"" where nothing is new. Ends with the job."""
 
-    def __init__(self, ledger: Ledger, job: Job, left: Any) -> None:
+    def __init__(self, ledger: Ledger, job: Job, left: Any, away: Away) -> None:
         self._ledger = ledger
+        self._away = away
         self._job = job
         self._left = left  # called once, when nobody follows any more
         self._lock = threading.Lock()
@@ -87,11 +114,11 @@ class Follower:
         over_since: float | None = None
         while True:
             try:
-                news = self._ledger.live.follow(self._job.uid, self._job.id, self._place)
+                news = self._away.answer(self._look)
             except NotFound:
                 yield _event({"state": None}, "end")
                 return
-            except redis.RedisError:
+            if news is None:
                 yield b""
                 continue
             yield self._of_news(news)
@@ -102,6 +129,9 @@ class Follower:
             if news.torn_down or time.monotonic() > over_since + REMOVAL_SECONDS:
                 break
         yield from self._ending()
+
+    def _look(self) -> News:
+        return self._ledger.live.follow(self._job.uid, self._job.id, self._place)
 
     def _of_news(self, news: News) -> bytes:
         if news.place.attempt not in ("", self._attempt):
@@ -115,20 +145,22 @@ class Follower:
 
     def _ending(self) -> Iterator[bytes]:
         """The rest of the log, as it is kept, and the end."""
-        while True:
-            try:
-                job = self._ledger.jobs.get(self._job.uid, self._job.id)
-                kept, self._replica = self._kept(job), job.replica
-                break
-            except NotFound:
-                yield _event({"state": None}, "end")
-                return
-            except redis.RedisError:
+        try:
+            while (found := self._away.answer(self._whole)) is None:
                 yield b""
+        except NotFound:
+            yield _event({"state": None}, "end")
+            return
+        job, kept = found
+        self._replica = job.replica
         for start in range(0, len(kept), BATCH_LINES):
             yield self._told(self._lines.add(kept[start : start + BATCH_LINES]))
         yield self._told(self._lines.rest())
         yield _event(_end_out(job), "end")
+
+    def _whole(self) -> tuple[Job, list[Piece]]:
+        job = self._ledger.jobs.get(self._job.uid, self._job.id)
+        return job, self._kept(job)
 
     def _kept(self, job: Job) -> list[Piece]:
         """What is kept and was not told; it is the last attempt's."""

@@ -1,12 +1,11 @@
 """/v1/job-deployments/<name>/jobs/<id>/logs: what one job's replica printed."""
 
-import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from flask import Blueprint, Response, jsonify
 
-from app.api import errors
+from app.api import errors, so_far
 from app.api.answers import Error
 from app.api.entries import ANY, Parameter, Reply, entry
 from app.api.log_form import line_out, wants_json, wants_to_follow
@@ -14,13 +13,10 @@ from app.api.schemas import rfc3339
 from app.api.services import client_of_job, services
 from app.domain.errors import NotFound
 from app.domain.job import Job, JobSummary, State
-from app.domain.log import Piece, Progress, lines_of, pieces_of
-from app.ledger.live import Place
+from app.domain.log import Piece, lines_of, pieces_of
 
 blueprint = Blueprint("logs", __name__, url_prefix="/v1/job-deployments/<name>/jobs/<job_id>/logs")
 PIECES_AT_ONCE = 2000
-SO_FAR_SECONDS = 3.0  # for a job's worker to tell what it printed so far
-POLL_SECONDS = 0.1
 
 
 blueprint.before_request(client_of_job)
@@ -77,26 +73,9 @@ def stored(job: Job | JobSummary) -> Iterator[Piece]:
     return pieces_of(chunks)
 
 
-def _so_far(job: Job) -> list[Piece] | None:
-    """What a running job printed up to now; None if nobody can say."""
-    live, place, found = services().ledger.live, Place(), list[bytes]()
-    give_up = time.monotonic() + SO_FAR_SECONDS
-    with services().waiting as may_wait:
-        while True:
-            news = live.follow(job.uid, job.id, place)
-            found, place = found + news.batches, news.place
-            if news.more:
-                continue
-            if place.attempt:
-                return Progress().news(pieces_of(found))
-            if not may_wait or news.state.final or time.monotonic() > give_up:
-                return None
-            time.sleep(POLL_SECONDS)  # its worker hears of it and looks
-
-
 def _unfinished(job: Job, as_json: bool) -> Response:
     runs = job.state in (State.STARTING, State.RUNNING)
-    pieces = _so_far(job) if runs else None
+    pieces = so_far.of(job) if runs else None
     if pieces is None:
         return _not_yet(job)
     size = sum(len(piece.text) for piece in pieces)

@@ -190,7 +190,10 @@ class Attempts:
         return self._freeing("leave", grip, grace_seconds, slots, detail)
 
     def renew(self, node: str, lease_seconds: float, grips: Sequence[Grip]) -> list[str]:
-        """Renews leases: `held`, `followed`, `lost` or the reason of a cancel, for each."""
+        """Renews leases; for each `held`, `followed`, `lost` or the reason of a cancel.
+
+        Such a reason has ` followed` behind it where somebody follows what the attempt prints.
+        """
         answers: list[bytes] = []
         for start in range(0, len(grips), RENEW_LIMIT):
             some = grips[start : start + RENEW_LIMIT]

@@ -1,9 +1,11 @@
 """What running replicas print, as long as somebody follows: nothing is kept where nobody does.
 
 Who follows says so whenever it asks, and the worker that holds the attempt hears of it when it
-renews its lease. Then it tells what the replica printed so far, and from then on what comes.
+renews its lease. Then it tells what the replica printed so far, and from then on what comes. After
+each look it says until when all is told, new or not: so whoever asks once knows how old it is.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,11 +43,39 @@ class News:
     batches: list[bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class Word:
+    """How far the output of a job is told."""
+
+    state: State
+    torn_down: bool  # it is over and its container gone
+    log: str | None  # token of its log, once that is kept
+    log_size: int | None
+    behind: float | None  # seconds since the last look at what its attempt printed, if any
+
+
 class Live:
     """The output of running replicas."""
 
     def __init__(self, client: redis.Redis, verbs: Verbs) -> None:
+        self._client = client
         self._verbs = verbs
+
+    def want(self, uid: str, job_ids: Sequence[str]) -> list[Word | None]:
+        """Says that somebody wants the output of these jobs, and how far it is; None: it is gone.
+
+        One round trip.
+        """
+        words = self._verbs("want", uid, WANTED_SECONDS, LIVE_SECONDS, *job_ids)
+        return [word and _word(*map(records.text, word)) for word in words]
+
+    def recent(self, uid: str, job_id: str, attempt: int, most: int) -> tuple[bool, bytes]:
+        """The last of what an attempt printed, in the stored form: whole pieces, at most that long.
+
+        False stands before it where its worker is just beginning to tell all of it anew.
+        """
+        whole, text = self._verbs("recent", uid, job_id, attempt, most)
+        return whole == 1, text
 
     def follow(self, uid: str, job_id: str, place: Place) -> News:
         """What came behind a place. Raises NotFound."""
@@ -69,3 +99,27 @@ class Live:
         numbers: tuple[Any, ...] = (grip.attempt, grip.fence, number, most, LIVE_SECONDS, int(anew))
         if self._verbs("relay", grip.uid, grip.id, *numbers, batch) != b"done":
             raise Stale(grip.ref)
+
+    def clock(self) -> float:
+        """Redis's, in seconds since the epoch."""
+        now: Any = self._client.time()
+        return float(now[0] + now[1] / 1e6)
+
+    def looked(self, grip: Grip, at: float) -> None:
+        """All is told that was printed up to an instant of Redis's clock.
+
+        Raises what `relay` does.
+        """
+        instant = f"{at:.6f}"
+        if self._verbs("looked", grip.uid, grip.id, grip.attempt, grip.fence, instant) != b"done":
+            raise Stale(grip.ref)
+
+
+def _word(state: str, teardown: str, log: str, log_size: str, behind: str) -> Word:
+    return Word(
+        state=State(state),
+        torn_down=State(state).final and not teardown,
+        log=log or None,
+        log_size=int(log_size) if log_size else None,
+        behind=float(behind) if behind else None,
+    )

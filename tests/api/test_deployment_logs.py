@@ -1,6 +1,7 @@
 """GET /v1/job-deployments/{name}/logs and /system-logs, over all jobs of a deployment."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -8,9 +9,11 @@ from urllib.parse import quote, urlencode
 import pytest
 
 from app.domain.job import Reason, State
+from app.domain.log import Stream
 from app.ledger import Ledger
 from app.ledger.attempts import Grip
 from tests.api.faces import Faces
+from tests.api.printing import Printing, until
 from tests.api.wire import Answer
 from tests.api.worker import PlayedWorker
 
@@ -152,6 +155,94 @@ def test_a_log_whose_retention_is_over_is_passed_over(
     run(api, worker, hello, b"here\n")
     ledger.client.unlink(f"onejob:payload:{worker.job(hello, gone).log}")
     assert messages(ask(api, hello)) == ["here"]
+
+
+# -- while they run ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two(api: Faces, worker: PlayedWorker) -> tuple[str, Printing, Printing]:
+    """A deployment, and two of its replicas that run side by side."""
+    name, at = api.deploy("wide", scaling=SIDE_BY_SIDE), time.time_ns()
+    first = Printing(worker, name, api.submit(name), at)
+    return name, first, Printing(worker, name, api.submit(name), at + 5)
+
+
+def test_what_runs_is_told_in_one_order_with_what_ended(
+    api: Faces, worker: PlayedWorker, two: tuple[str, Printing, Printing]
+) -> None:
+    name, first, second = two
+    ended = run(api, worker, name, b"0\n", at=first.began - 1)
+    first.says(b"1\n")
+    second.says(b"3\n", stream=Stream.STDERR)
+    first.says(b"2\n")
+    answer = ask(api, name)
+    assert messages(answer) == ["3", "2", "1", "0"]
+    assert answer.json[0] == {
+        "timestamp": second.began,
+        "container_name": f"{name}-0",
+        "replica": second.replica,
+        "stream": "stderr",
+        "message": "3",
+    }
+    assert [line["replica"] for line in answer.json[1:]] == [first.replica] * 2 + [ended]
+    assert messages(ask(api, name, order="asc", limit=3)) == ["0", "1", "2"]
+    assert messages(ask(api, name, pod=second.replica)) == ["3"]
+    assert messages(ask(api, name, search_text="2")) == ["2"]
+    assert messages(ask(api, name, end=first.began)) == ["1", "0"]
+
+
+def test_workers_hear_of_it_and_are_waited_for(
+    api: Faces, two: tuple[str, Printing, Printing]
+) -> None:
+    name, first, second = two
+    first.says(b"1\n")
+    first.falls_silent()
+    with ThreadPoolExecutor() as threads:
+        asked = threads.submit(ask, api, name)
+        for printing, text in ((first, b"2\n"), (second, b"3\n")):
+            until(printing.wanted)
+            printing.says(text)
+        assert messages(asked.result()) == ["3", "2", "1"]
+
+
+def test_nothing_of_one_grows_old_while_another_is_waited_for(
+    api: Faces, two: tuple[str, Printing, Printing]
+) -> None:
+    name, first, second = two
+    first.says(b"1\n")
+    with ThreadPoolExecutor() as threads:
+        asked = threads.submit(ask, api, name)
+        until(second.wanted)
+        first.says(b"2\n")
+        second.says(b"3\n")
+        assert messages(asked.result()) == ["3", "2", "1"]
+
+
+def test_a_machine_that_does_not_answer_hides_nothing_that_is_known(
+    api: Faces, worker: PlayedWorker, two: tuple[str, Printing, Printing]
+) -> None:
+    name, first, second = two
+    run(api, worker, name, b"kept\n", at=first.began - 1)
+    first.says(b"told\n")
+    first.falls_silent()
+    second.says(b"told, and its end is near\n")
+    second.exits(b"untold\n")
+    assert messages(ask(api, name, order="asc")) == ["kept", "told", "told, and its end is near"]
+
+
+def test_lines_of_a_job_that_ends_meanwhile_come_once(
+    api: Faces, two: tuple[str, Printing, Printing]
+) -> None:
+    name, first, second = two
+    first.says(b"1\n")
+    with ThreadPoolExecutor() as threads:
+        asked = threads.submit(ask, api, name, order="asc")
+        until(second.wanted)  # the answer waits for this one
+        first.ends(b"2\n")
+        second.exits(b"3\n")
+        second.goes()
+        assert messages(asked.result()) == ["1", "2", "3"]
 
 
 # -- what the platform did -----------------------------------------------------------------------

@@ -2,73 +2,29 @@
 
 import json
 import re
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from flask import Flask
 
-from app.domain.job import Reason, State
+from app.api.following import STILL_HERE, Followers
+from app.domain.job import Job, Reason
 from app.domain.log import Piece, Stream
-from app.ledger import Ledger
-from app.ledger.attempts import Grip
+from app.ledger import Ledger, connect
 from app.ledger.live import Place
 from tests.api.events import Events
 from tests.api.faces import Faces
+from tests.api.printing import AT, Printing, until
 from tests.api.server import THREADS, ApiServer
 from tests.api.wire import Answer
-from tests.api.worker import LEASE_SECONDS, NODE, PlayedWorker
+from tests.api.worker import PlayedWorker
 from tests.redis_server import RedisServer
-
-AT = 1_700_000_000_000_000_000
-MOST = 1024 * 1024
-
-
-class Printing:
-    """An attempt that runs and prints."""
-
-    def __init__(self, worker: PlayedWorker, name: str, job_id: str) -> None:
-        self.worker, self.ledger = worker, worker.ledger
-        self.grip: Grip = worker.run(name, job_id)
-        self.pieces: list[Piece] = []
-        self._batches = 0
-
-    def wanted(self) -> bool:
-        """Whether its worker hears that somebody follows."""
-        return self.ledger.attempts.renew(NODE, LEASE_SECONDS, [self.grip]) == ["followed"]
-
-    def says(self, *texts: bytes, stream: Stream = Stream.STDOUT) -> None:
-        """Prints, and its worker tells that."""
-        new = [Piece(AT + len(self.pieces) + n, stream, text) for n, text in enumerate(texts)]
-        self.pieces += new
-        self.tell(new)
-
-    def tell(self, pieces: list[Piece]) -> None:
-        """Its worker tells something."""
-        self._batches += 1
-        batch = b"".join(piece.stored() for piece in pieces)
-        self.ledger.live.relay(self.grip, self._batches, MOST, batch)
-
-    def ends(self, *last: bytes) -> None:
-        """Prints its last, which nobody tells, and succeeds."""
-        at = AT + len(self.pieces)
-        self.pieces += [Piece(at + n, Stream.STDOUT, text) for n, text in enumerate(last)]
-        attempts = self.ledger.attempts
-        fields: dict[str, str | int] = {"exit_code": 0}
-        attempts.finish(self.grip, State.SUCCEEDED, Reason.EXIT_0, "the process exited", fields)
-        upload = self.ledger.payloads.upload(b"")
-        upload.write(b"".join(piece.stored() for piece in self.pieces))
-        attempts.keep_log(self.grip, upload, sum(len(p.text) for p in self.pieces), False)
-        attempts.release(self.grip)
-
-
-def until(holds: Callable[[], object]) -> None:
-    give_up = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < give_up, "waited in vain"
-        time.sleep(0.01)  # Redis tells of no change
 
 
 @pytest.fixture
@@ -292,6 +248,42 @@ def test_a_server_that_stops_leaves_its_followers(
         server.stop()
 
 
+# -- without Redis -------------------------------------------------------------------------------
+
+
+def test_while_redis_hangs_one_asks_it_for_all_who_follow(printing: Printing) -> None:
+    job = printing.worker.job("hello", "j")
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        mute.setblocking(False)
+        url = f"redis://127.0.0.1:{mute.getsockname()[1]}"
+        ledger = Ledger(connect(url, timeout_seconds=0.1, repeat_timeouts=False))
+        followers = Followers(5)
+        crowd = [followed(followers, ledger, job) for _ in range(5)]
+        assert {next(follower) for follower in crowd} == {STILL_HERE}
+        assert {next(follower) for follower in crowd} == {b""}
+        assert len(callers(mute)) == 1
+        until(lambda: {next(follower) for follower in crowd} == {b""} and callers(mute))
+
+
+def followed(followers: Followers, ledger: Ledger, job: Job) -> Iterator[bytes]:
+    """What our server takes from the request's body to send it."""
+    body = SimpleNamespace(stream=iter(()))
+    with Flask(__name__).test_request_context(environ_overrides={"wsgi.input": body}):
+        followers.follow(ledger, job)
+    return body.stream
+
+
+def callers(server: socket.socket) -> list[object]:
+    """Who has called there since: a question that gets no answer is the end of its connection."""
+    found: list[object] = []
+    with suppress(BlockingIOError):
+        while True:
+            connection, address = server.accept()
+            connection.close()
+            found.append(address)
+    return found
+
+
 # -- so far --------------------------------------------------------------------------------------
 
 
@@ -302,6 +294,33 @@ def test_what_was_printed_so_far_is_told_once(api: Faces, hello: str, printing: 
     assert (answer.status, answer.body, answer["X-Log-Complete"]) == (200, b"1\nhalf", "false")
     lines = api.control("GET", f"{path}?format=json").json
     assert [line["message"] for line in lines] == ["1", "half"]
+
+
+def test_what_was_told_long_ago_is_not_all_of_it(
+    api: Faces, hello: str, printing: Printing
+) -> None:
+    printing.says(b"1\n")
+    printing.falls_silent()
+    path = f"/job-deployments/{hello}/jobs/j/logs"
+    with ThreadPoolExecutor() as threads:
+        asked = threads.submit(api.control, "GET", path)
+        until(printing.wanted)
+        printing.says(b"2\n")
+        assert asked.result().body == b"1\n2\n"
+
+
+def test_the_last_part_has_whole_pieces_and_a_bound(printing: Printing, ledger: Ledger) -> None:
+    uid, live = printing.grip.uid, ledger.live
+    printing.says(b"1\n", b"22\n")
+    printing.says(b"333\n")
+    pieces = [piece.stored() for piece in printing.pieces]
+    assert live.recent(uid, "j", 1, 1000) == (True, b"".join(pieces))
+    for most in (len(pieces[2]), len(pieces[1] + pieces[2]) - 1):
+        assert live.recent(uid, "j", 1, most) == (True, pieces[2])
+    assert live.recent(uid, "j", 1, len(pieces[2]) - 1) == (True, b"")
+    assert live.recent(uid, "j", 2, 1000) == (False, b"")  # of another attempt
+    live.relay(printing.grip, 9, 1000, pieces[0], anew=True)
+    assert live.recent(uid, "j", 1, 1000) == (False, pieces[0])  # the rest is on its way
 
 
 def test_where_no_worker_tells_it_says_so(api: Faces, hello: str, printing: Printing) -> None:

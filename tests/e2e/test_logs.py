@@ -49,6 +49,35 @@ def test_a_running_job_tells_what_it_printed_so_far(house: House) -> None:
     house.finished("so-far", job_id)
 
 
+def test_all_replicas_of_a_deployment_are_read_the_ended_and_the_running(house: House) -> None:
+    def lines(wanted: int) -> list[tuple[str, str, str]]:
+        path = "/job-deployments/all/logs?order=asc"
+        answer = house.faces.control("GET", path)
+        if answer.status == 503:  # Redis was busy with other tests
+            return []
+        found = [(line["replica"], line["stream"], line["message"]) for line in answer.json]
+        instants = [line["timestamp"] for line in answer.json]
+        assert instants == sorted(instants)
+        return found if len(found) >= wanted else []
+
+    house.deploy("all", PRINTS, scaling={"max_replica_count": 2})
+    ids = [running(house, "all") for _ in range(2)]
+    ended, goes_on = (str(house.status("all", job_id)["Replica"]) for job_id in ids)
+    begun = until(lambda: lines(4))
+    assert {line for line in begun if line[0] == goes_on} == {
+        (goes_on, "stdout", "begins"),
+        (goes_on, "stderr", "aside"),
+    }
+    go_on(house.places[0], ids[0])
+    house.finished("all", ids[0])
+    then = until(lambda: lines(5))
+    assert house.status("all", ids[1])["State"] == "running"
+    assert sorted(then) == sorted([*begun, (ended, "stdout", "goes on")])
+    go_on(house.places[0], ids[1])
+    house.finished("all", ids[1])
+    assert sorted(until(lambda: lines(6))) == sorted([*then, (goes_on, "stdout", "goes on")])
+
+
 def test_a_job_whose_worker_was_killed_loses_nothing_that_it_printed(new_house: NewHouse) -> None:
     house = new_house(lease_seconds=2)
     house.deploy("prints", PRINTS)

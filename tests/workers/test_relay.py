@@ -4,13 +4,13 @@ import time
 
 import pytest
 
-from app.domain.job import State
+from app.domain.job import Reason, State
 from app.domain.log import Piece, pieces_of
 from app.ledger.live import Place
 from tests.workers.rig import Background, Rig, Usher, runs
 from workers.engine import EngineUnavailable
 from workers.heartbeat import FOLLOWED_SECONDS, Heartbeat
-from workers.relay import Relay
+from workers.relay import FEW_PIECES, Relay
 from workers.site import Site
 
 
@@ -80,6 +80,18 @@ def test_one_that_printed_nothing_is_told_as_such(rig: Rig) -> None:
     followed.ends()
 
 
+def test_one_that_is_being_cancelled_is_followed_on(rig: Rig) -> None:
+    followed = Followed(rig)
+    followed.told()
+    rig.ledger.jobs.cancel(rig.uid, "j1", Reason.CANCELLED, "on request")
+    (attention,) = followed.site.roster.all()
+    before = time.monotonic()
+    followed.heartbeat.beat(0)
+    assert attention.cancel == Reason.CANCELLED
+    assert attention.followed_until > before
+    followed.task.answer()
+
+
 def test_once_nobody_asks_any_more_it_stops(rig: Rig) -> None:
     followed = Followed(rig)
     followed.told()
@@ -113,10 +125,63 @@ def test_the_bound_of_logs_holds(rig: Rig) -> None:
     followed.ends()
 
 
+def test_after_each_look_it_says_so_whether_there_was_news_or_not(rig: Rig) -> None:
+    followed = Followed(rig)
+
+    def behind() -> float | None:
+        (word,) = rig.ledger.live.want(rig.uid, ["j1"])
+        assert word is not None
+        return word.behind
+
+    assert behind() is None
+    followed.step()
+    first = behind()
+    assert first is not None
+    followed.step()
+    second = rig.ledger.client.hget(live_of(rig), "looked")
+    followed.step()
+    assert rig.ledger.client.hget(live_of(rig), "looked") > second
+    followed.ends()
+
+
+def live_of(rig: Rig) -> bytes:
+    """The key of what was told."""
+    (key,) = rig.ledger.client.keys("onejob:*:live")
+    return key
+
+
+def test_a_burst_between_two_looks_is_told_in_full(rig: Rig) -> None:
+    followed = Followed(rig)
+    followed.told()
+    followed.step()
+    texts = [b"%d\n" % n for n in range(2 * FEW_PIECES)]
+    rig.engine.write(rig.replica(), b"".join(texts))
+    followed.step()
+    assert followed.told() == [b"one\n", b"two\n", *texts]
+    followed.ends()
+
+
+def test_what_a_full_redis_refused_is_told_later(rig: Rig) -> None:
+    followed = Followed(rig)
+    followed.told()
+    followed.step()
+    rig.engine.write(rig.replica(), b"three\n")
+    rig.ledger.client.config_set("maxmemory", "1")
+    try:
+        followed.step()
+    finally:
+        rig.ledger.client.config_set("maxmemory", "0")
+    followed.step()
+    assert followed.told() == [b"one\n", b"two\n", b"three\n"]
+    followed.ends()
+
+
 def test_where_no_log_is_kept_none_is_told(rig: Rig) -> None:
     followed = Followed(rig, log_limit_bytes=0)
     followed.told()
     followed.step()
+    (word,) = rig.ledger.live.want(rig.uid, ["j1"])
+    assert word is not None and word.behind is not None  # nobody waits for it in vain
     assert followed.told() == []
     assert "logs" not in rig.engine.calls
     followed.ends()

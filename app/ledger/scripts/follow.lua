@@ -1,20 +1,15 @@
 -- What a job's replica printed while somebody follows it, behind a place; and says that somebody does.
 -- ARGV: uid, id, attempt of the place, place, for how many seconds it is wanted, bytes at most,
 --       seconds for what was told to live on
--- Reads job, live; writes followed, and live's end of life. Returns {'missing'} | {state, node that
--- tears it down or '', replica or '', attempt, telling (see relay), place to go on from, whether more is
--- there (0 | 1), batch, batch, …}
+-- Reads job, live; writes what lib/want says. Returns {'missing'} | {state, node that tears it down or
+-- '', replica or '', attempt, telling (see relay), place to go on from, whether more is there (0 | 1),
+-- batch, batch, …}
 local BATCHES = 1000 -- at once: a script's answer has a bound
 local uid, id, attempt, place, seconds, most, ttl = unpack(ARGV)
 local job = fields(K.job(uid, id), 'state', 'teardown', 'replica')
 if not job.state then return {'missing'} end
-if unfinished(job.state) then
-  redis.call('ZREMRANGEBYSCORE', K.followed(), '-inf', now())
-  redis.call('ZADD', K.followed(), now() + tonumber(seconds), ref_of(uid, id))
-  redis.call('EXPIRE', K.followed(), math.ceil(tonumber(seconds)))
-end
+want(uid, id, job.state, seconds, ttl)
 local key = K.live(uid, id)
-redis.call('EXPIRE', key, ttl)
 local live = fields(key, 'attempt', 'telling', 'first', 'next')
 local first, after = tonumber(live.first or 0), tonumber(live.next or 0)
 local from, bytes, batches = tonumber(place), 0, {}

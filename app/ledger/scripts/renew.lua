@@ -2,7 +2,7 @@
 -- ARGV: node, lease seconds, then for each attempt: uid, id, attempt, fence
 -- Reads job, followed; writes leases.
 -- Returns for each attempt, in order: 'held' | 'followed' (held, and somebody follows its
--- output) | 'lost' | the reason of a requested cancel.
+-- output) | 'lost' | the reason of a requested cancel, with ' followed' behind it likewise.
 write_even_if_full()
 local node, lease = ARGV[1], tonumber(ARGV[2])
 local t, answers = now(), {}
@@ -17,7 +17,9 @@ for i = 3, #ARGV, 4 do
   local job = fields(K.job(uid, id), 'attempt', 'fence', 'node', 'cancel')
   if job.node == node and holds(job, attempt, fence) then
     redis.call('ZADD', K.leases(node), 'XX', t + lease, ref_of(uid, id))
-    answers[#answers + 1] = job.cancel or (followed(ref_of(uid, id)) and 'followed' or 'held')
+    local some = followed(ref_of(uid, id))
+    answers[#answers + 1] = job.cancel and job.cancel .. (some and ' followed' or '')
+      or (some and 'followed' or 'held')
   else
     answers[#answers + 1] = 'lost'
   end
