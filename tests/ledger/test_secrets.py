@@ -1,6 +1,7 @@
 """Secrets in the ledger: sealed, named once, deleted only where nobody needs them."""
 
 import json
+from itertools import takewhile
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from app.ledger.sealing import CantOpen, NoKey
 from app.ledger.secrets import Kind
 from tests.api.faces import deployment
 from tests.api.server import SECRETS_KEY
+from tests.ledger.scene import Scene
 
 ENV = [{"name": "A", "type": "secret", "value_or_reference_to_secret": "s"}]
 MOUNTS = [{"type": "secret", "mount_path": "/s", "secret_name": "s"}]
@@ -135,6 +137,37 @@ def test_a_deployment_that_is_being_deleted_or_was_changed_needs_it_no_more(
     ledger.deployments.terminate("gone")
     ledger.deployments.change(base, Deployment.model_validate(deployment("changed")))
     ledger.secrets.delete(Kind.SECRET, "s", force=False)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_an_earlier_version_that_a_job_runs_with_needs_it_still(ledger: Ledger, kind: Kind) -> None:
+    keep(ledger, kind)
+    scene = Scene(ledger)
+    base = ledger.deployments.create(spec(kind), "me")
+    scene.deployment, scene.uid = base, base.uid
+    grip = scene.started("runs")
+    ledger.deployments.change(base, Deployment.model_validate(deployment("hello")))
+    with pytest.raises(Conflict, match="used by hello"):
+        ledger.secrets.delete(kind, "s", force=False)
+    scene.finish(grip)
+    ledger.attempts.release(grip)
+    ledger.secrets.delete(kind, "s", force=False)
+
+
+def test_redis_serves_others_while_all_deployments_are_looked_at(
+    ledger: Ledger, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secrets, "PAGE", 4)
+    keep(ledger)
+    for number in range(10):
+        ledger.deployments.create(spec(Kind.SECRET, f"d{number}"), "me")
+    with redis_client.monitor() as monitor:
+        with pytest.raises(Conflict, match="used by d0, d1, d2, d3, d4, d5, d6, d7, d8, d9;"):
+            ledger.secrets.delete(Kind.SECRET, "s", force=False)
+        redis_client.echo("seen")
+        commands = list(takewhile(lambda one: one["command"] != "ECHO seen", monitor.listen()))
+    assert len(commands) > 10
+    assert [one for one in commands if one["client_type"] == "lua"] == []
 
 
 def test_what_is_not_there_can_not_be_deleted(ledger: Ledger) -> None:
