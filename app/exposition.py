@@ -57,15 +57,15 @@ def redis_up(answers: bool) -> Metric:
 
 def traffic(answered: Iterable[Answered]) -> Iterator[Metric]:
     """The requests that this server answered."""
-    text = "Requests answered, by kind and class of status."
-    requests = CounterMetricFamily("onejob_http_requests", text, labels=("route", "status"))
-    seconds = HistogramMetricFamily(
-        "onejob_http_request_seconds", "Until an answer began, by kind.", labels=("route",)
-    )
+    text = "Requests answered, by kind, class of status, and origin; job: it tells a job's outcome."
+    labels = ("route", "origin", "status")
+    requests = CounterMetricFamily("onejob_http_requests", text, labels=labels)
+    text = "From a request's head until its answer began, by kind and origin."
+    seconds = HistogramMetricFamily("onejob_http_request_seconds", text, labels=labels[:2])
     for one in answered:
         for status, count in one.statuses.items():
-            requests.add_metric((one.route, status), count)
-        seconds.add_metric((one.route,), _bounds(one.buckets), one.sum_seconds)
+            requests.add_metric((one.route, one.origin, status), count)
+        seconds.add_metric((one.route, one.origin), _bounds(one.buckets), one.sum_seconds)
     yield from (requests, seconds)
 
 

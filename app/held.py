@@ -83,6 +83,7 @@ class HoldingWorker(FairWorker):
                 return answer
             if not self.alive or not self._places.acquire(blocking=False):
                 body.held.cancel()
+                body.answered()
                 return answer
             answer.close()
             raise _Held

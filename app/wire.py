@@ -6,7 +6,7 @@ not.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any
 
@@ -69,9 +69,12 @@ class WireBody(Body):  # type: ignore[misc]
     def __init__(self, reader: Any, request: Any) -> None:
         super().__init__(reader)
         self.wire_headers: list[tuple[str, str]] = request.wire_headers
+        self.began = time.perf_counter()  # its head is there
         self.awaited = False  # the client sends it only once it was asked to
         self.held: Future[bool] | None = None  # the answer waits for this (see app/held.py),
-        self.resumed = False  # and is asked for again now
+        self.resumed = False  # and is asked for again now.
+        # To be called if the answer that may be held is sent after all: it counts then.
+        self.answered: Callable[[], None] = _nothing
         # What is sent instead of a body, as it comes: see app/streams.py.
         self.stream: Iterator[bytes] | None = None
         self.stream_head = b""
@@ -123,3 +126,7 @@ class WireBody(Body):  # type: ignore[misc]
             self.failed = True
             raise BrokenBody(f"it ended {expected - len(data)} bytes or more too early")
         return data
+
+
+def _nothing() -> None:
+    pass

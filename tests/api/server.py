@@ -76,8 +76,9 @@ class ApiServer:
         return [int(pid) for pid in re.findall(r"Booting worker with pid: (\d+)", self.log)]
 
     def processor_seconds(self) -> float:
-        """What its worker processes have used so far."""
-        stats = [Path(f"/proc/{pid}/stat").read_text().split() for pid in self.worker_pids]
+        """What those of its worker processes that are there have used so far."""
+        files = [Path(f"/proc/{pid}/stat") for pid in self.worker_pids]
+        stats = [file.read_text().split() for file in files if file.exists()]
         ticks = sum(int(stat[13]) + int(stat[14]) for stat in stats)
         return ticks / os.sysconf("SC_CLK_TCK")
 

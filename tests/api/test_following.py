@@ -22,6 +22,7 @@ from tests.api.events import Events
 from tests.api.faces import Faces
 from tests.api.printing import AT, Printing, until
 from tests.api.server import THREADS, ApiServer
+from tests.api.test_metrics import series
 from tests.api.wire import Answer
 from tests.api.worker import PlayedWorker
 from tests.redis_server import RedisServer
@@ -176,6 +177,33 @@ def narrow(
     started = ApiServer.start(folder, redis_server.url, followers=2)
     yield started
     started.stop()
+
+
+def test_who_follows_is_counted_once_when_the_answer_begins(
+    api: Faces, hello: str, printing: Printing
+) -> None:
+    def counts() -> dict[str, float]:
+        wanted = ("onejob_http_requests_total", "onejob_http_request_seconds_sum")
+        return {
+            f"{name} {dict(labels).get('status')}": value
+            for (name, labels), value in series(api.port).items()
+            if name in wanted and dict(labels)["route"] == "control"
+        }
+
+    before, began = counts(), time.perf_counter()
+    with Events(api, hello, "j") as events:
+        heads, until_head = counts(), time.perf_counter() - began
+        printing.ends(b"last words\n")
+        while events.event()[0] != "end":
+            pass
+        assert events.connection.ended()
+    assert counts() == heads
+    assert heads.pop("onejob_http_requests_total 2xx") == (
+        before.pop("onejob_http_requests_total 2xx") + 1
+    )
+    took = "onejob_http_request_seconds_sum None"
+    assert 0 < heads.pop(took) - before.pop(took) < until_head
+    assert heads == before
 
 
 def test_followers_take_no_threads(api: Faces, hello: str, printing: Printing) -> None:

@@ -1,8 +1,10 @@
 """Answers that wait for their job: the connection is held, and costs the others nothing."""
 
 import select
+import socket
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -13,6 +15,7 @@ from app.domain.job import Reason, State
 from app.ledger import Ledger
 from tests.api.faces import Faces
 from tests.api.server import THREADS, ApiServer
+from tests.api.test_metrics import series
 from tests.api.wire import Answer, Connection
 from tests.api.worker import OK, PlayedWorker
 from tests.redis_server import RedisServer
@@ -366,3 +369,94 @@ def test_http_1_0_may_wait_too(api: Faces, hello: str, worker: PlayedWorker) -> 
     with Connection(api.port) as connection:
         assert connection.send(head.replace(b"HTTP/1.1", b"HTTP/1.0")).answer().body == b"done"
         assert connection.ended()
+
+
+# -- how it is counted -------------------------------------------------------------------------
+
+
+def submits(api: Faces) -> tuple[Counter[str], float]:
+    """The submits that were answered, by origin and status, and how long all of them took."""
+    counts, seconds = Counter[str](), 0.0
+    for (name, labels), value in series(api.port).items():
+        known = dict(labels)
+        if known.get("route") == "submit" and name == "onejob_http_requests_total":
+            counts[f"{known['origin']} {known['status']}"] = int(value)
+        elif known.get("route") == "submit" and name == "onejob_http_request_seconds_sum":
+            seconds += value
+    return counts, seconds
+
+
+def test_a_held_request_counts_once_as_what_it_is_answered_with_and_with_all_its_time(
+    api: Faces, hello: str, worker: PlayedWorker
+) -> None:
+    counts, seconds = submits(api)
+    with sent(api, worker, "one", "wait=60") as connection:
+        began = time.perf_counter()
+        assert submits(api) == (counts, seconds), "it has no answer yet"
+        worker.respond("hello", "one", b"HTTP/1.1 418 No\r\n\r\n", b"")
+        waited = time.perf_counter() - began
+        assert connection.answer().status == 418
+    after, all_seconds = submits(api)
+    assert after - counts == {"job 4xx": 1}
+    assert all_seconds - seconds >= waited
+
+
+def test_a_held_request_whose_job_goes_on_counts_as_the_usual_answer(
+    api: Faces, hello: str
+) -> None:
+    counts, seconds = submits(api)
+    assert is_the_usual(posted(api, "one", "wait=1"), "one")
+    after, all_seconds = submits(api)
+    assert after - counts == {"api 2xx": 1}
+    assert all_seconds - seconds >= 1
+
+
+def test_who_gets_no_place_counts_once(
+    redis_server: RedisServer, ledger: Ledger, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("no-place")
+    server = ApiServer.start(folder, redis_server.url, held_connections=0)
+    try:
+        api = Faces.of(server.port, ledger)
+        api.deploy("hello")
+        assert is_the_usual(posted(api, "one", "wait=60"), "one")
+        assert +submits(api)[0] == {"api 2xx": 1}
+    finally:
+        server.stop()
+
+
+def test_who_hangs_up_has_no_answer_to_count(api: Faces, hello: str, worker: PlayedWorker) -> None:
+    before = submits(api)
+    with sent(api, worker, "one", "wait=60") as connection:
+        connection.sock.shutdown(socket.SHUT_WR)
+        assert connection.ended()
+    assert submits(api) == before
+
+
+@pytest.mark.parametrize("how", ["result", "wait=60"])
+def test_what_became_of_a_job_is_no_error_of_the_api(
+    api: Faces, hello: str, worker: PlayedWorker, how: str
+) -> None:
+    api.submit("hello", X_Inference_Id="one")
+    worker.respond("hello", "one", b"HTTP/1.1 503 Busy\r\n\r\n", b"")
+    api.submit("hello", X_Inference_Id="two")
+    worker.finish("hello", "two", State.FAILED, Reason.EXIT_NONZERO, "a sentence")
+    route = "result" if how == "result" else "submit"
+
+    def errors() -> dict[str, float]:
+        known = series(api.port)
+        name = "onejob_http_requests_total"
+        return {
+            origin: known[name, (("origin", origin), ("route", route), ("status", "5xx"))]
+            for origin in ("api", "job")
+        }
+
+    before = errors()
+    for job_id, status in (("one", 503), ("two", 502)):
+        if how == "result":
+            answer = api.result("hello", job_id)
+        else:
+            headers = [("Prefer", how), ("X-Inference-Id", job_id)]
+            answer = api.data("POST", "/hello/", headers, b"")
+        assert answer.status == status
+    assert errors() == {"api": before["api"], "job": before["job"] + 2}

@@ -100,7 +100,7 @@ def test_it_tells_what_happened_and_how_things_stand(busy: Faces) -> None:
     assert told("result_bytes_bucket", le="16384.0") == 2
     assert told("engine_call_seconds_count", verb="create") == 1
     assert told("engine_call_seconds_sum", verb="create") == 0.008
-    assert told("http_requests_total", route="submit", status="2xx") >= 6
+    assert told("http_requests_total", route="submit", origin="api", status="2xx") >= 6
 
 
 def test_it_needs_no_credentials_and_tells_none(busy: Faces) -> None:
@@ -234,7 +234,7 @@ def several(
 
 def answered(port: int) -> float:
     """The scrapes that were answered, with all that they tell of themselves."""
-    return value(port, "http_requests_total", route="metrics", status="2xx")
+    return value(port, "http_requests_total", route="metrics", origin="api", status="2xx")
 
 
 def handles(pid: int) -> int:
@@ -276,7 +276,8 @@ def test_every_process_tells_the_same(several: ApiServer, ledger: Ledger) -> Non
     answers = [scrape(connection) for connection in connections]
     for connection in connections:
         connection.close()
-    own = ("onejob_http_requests_total", (("route", "metrics"), ("status", "2xx")))
+    labels = (("origin", "api"), ("route", "metrics"), ("status", "2xx"))
+    own = ("onejob_http_requests_total", labels)
     counts = [answer.pop(own) for answer in answers]
     assert len(answers[0]) > 150
     assert all(answer == answers[0] for answer in answers)

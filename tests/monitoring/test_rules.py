@@ -17,13 +17,14 @@ CASES: dict[str, tuple[Series, Series]] = {
     "OnejobApiDown": ({'up{job="onejob"}': "0x60"}, {'up{job="onejob"}': "1x60"}),
     "OnejobApiErrors": (
         {
-            'onejob_http_requests_total{route="submit",status="2xx"}': "0+90x60",
-            'onejob_http_requests_total{route="submit",status="5xx"}': "0+10x60",
+            'onejob_http_requests_total{route="submit",origin="api",status="2xx"}': "0+90x60",
+            'onejob_http_requests_total{route="submit",origin="api",status="5xx"}': "0+10x60",
         },
         {
-            'onejob_http_requests_total{route="submit",status="2xx"}': "0+99x60",
-            'onejob_http_requests_total{route="submit",status="5xx"}': "0+1x60",
-            'onejob_http_requests_total{route="probe",status="5xx"}': "0+99x60",
+            'onejob_http_requests_total{route="submit",origin="api",status="2xx"}': "0+99x60",
+            'onejob_http_requests_total{route="submit",origin="api",status="5xx"}': "0+1x60",
+            'onejob_http_requests_total{route="probe",origin="api",status="5xx"}': "0+99x60",
+            'onejob_http_requests_total{route="result",origin="job",status="5xx"}': "0+99x60",
         },
     ),
     "OnejobRedisDown": (

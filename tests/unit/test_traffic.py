@@ -2,14 +2,16 @@
 
 import os
 import threading
+from collections.abc import Callable
 
 import pytest
 
 from app.traffic import BOUNDS, PLACES, Answered, Traffic, counted, route_of
 
 
-def of(traffic: Traffic, route: str) -> Answered:
-    (one,) = (answered for answered in traffic.answered() if answered.route == route)
+def of(traffic: Traffic, route: str, origin: str = "api") -> Answered:
+    wanted = (route, origin)
+    (one,) = (known for known in traffic.answered() if (known.route, known.origin) == wanted)
     return one
 
 
@@ -55,6 +57,28 @@ def test_a_time_lies_in_the_bucket_whose_bound_it_is_not_above() -> None:
     counts = dict(of(traffic, "control").buckets)
     assert (counts[BOUNDS[0]], counts[BOUNDS[1]], counts[BOUNDS[-1]]) == (0, 1, 1)
     assert counts[float("inf")] == 2
+
+
+def test_an_app_may_say_a_status_beyond_all_classes() -> None:
+    traffic = Traffic()
+    traffic.note("result", 999, 0, "job")
+    known = of(traffic, "result", "job")
+    assert known.statuses == {"1xx": 0, "2xx": 0, "3xx": 0, "4xx": 0, "5xx": 1}
+    assert [count for _, count in known.buckets] == [1] * (len(BOUNDS) + 1)
+
+
+@pytest.mark.parametrize(
+    ("path", "origin"), [("/result/d", "job"), ("/d/x", "job"), ("/v1/x", "api"), ("/", "api")]
+)
+def test_an_answer_that_tells_the_state_of_a_job_is_the_jobs(path: str, origin: str) -> None:
+    traffic = Traffic()
+
+    def app(_: object, start: Callable[..., object]) -> list[bytes]:
+        start("502 Bad Gateway", [("X-Job-State", "failed")])
+        return []
+
+    counted(app, traffic)({"PATH_INFO": path}, lambda *_: None)
+    assert of(traffic, route_of(path), origin).statuses["5xx"] == 1
 
 
 @pytest.mark.parametrize(
