@@ -248,6 +248,14 @@ class TestProxy:
         assert seen[proxied][0] == b"PUT /a%2Fb//c/%e4/?q=%20&x=/../ HTTP/1.1"
         assert seen[proxied] == seen[project.faces]
 
+    def test_the_keys_are_known_to_who_needs_them(self, project: Project, proxied: Faces) -> None:
+        needed = {"secrets_key": {"api", "worker"}, "token_secret": {"api"}}
+        services = ("api", "worker", "firewall", "flower", "redis", "proxy")
+        files = [f"/run/onejob/{name}" for name in needed]
+        shown = project.compose("run", "--rm", "-T", "--entrypoint", "cat", "credentials", *files)
+        for (name, wanted), text in zip(needed.items(), shown.split(), strict=True):
+            assert {s for s in services if project.knows(s, text)} == wanted, name
+
     def test_what_is_refused_is_refused_in_the_apis_form(
         self, project: Project, proxied: Faces
     ) -> None:

@@ -181,6 +181,18 @@ class TestServices:
         having = {n for n, s in services.items() if name in s.get("environment", {})}
         assert having == {"api", "worker"}
 
+    def test_each_has_a_volume_for_its_own_secrets_alone(self, services: dict[str, Any]) -> None:
+        volumes = {name: s.get("volumes", []) for name, s in services.items()}
+        filled = [v for v in volumes.pop("credentials") if v.startswith("secrets")]
+        having = ("api", "worker", "redis", "flower", "grafana")
+        services_folder = "/run/onejob-services"
+        assert set(filled) == {"secrets:/run/onejob:rw"} | {
+            f"secrets-{name}:{services_folder}/{name}:rw" for name in having
+        }
+        for name, mounts in volumes.items():
+            own = [f"secrets-{name}:/run/onejob:ro"] if name in having else []
+            assert [mount for mount in mounts if mount.startswith("secrets")] == own
+
     def test_the_worker_finds_the_network_that_the_file_makes(self) -> None:
         known = meaning_of(tuple(first()), (FILE,))
         name = known["services"]["worker"]["environment"]["ONEJOB_NETWORK"]

@@ -86,7 +86,7 @@ def test_its_secrets_are_files_of_this_machine(ours: dict[str, Any], whole: dict
     own, theirs = (set(one["services"]["worker"]["volumes"]) for one in (ours, whole))
     (secrets,) = own - theirs
     assert secrets == f"{WORKER_FILE.parent / 'worker-secrets'}:/run/onejob:ro"
-    assert theirs - own == {"secrets:/run/onejob:ro"}
+    assert theirs - own == {"secrets-worker:/run/onejob:ro"}
 
 
 @pytest.mark.parametrize("base", [FILE, WORKER_FILE])
