@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -68,12 +69,15 @@ def form_or_json(what: str) -> dict[str, Any]:
 def parse_json(raw: bytes) -> Any:
     """A JSON text as everyone reads it. Raises InvalidRequest.
 
-    Refused is what readers disagree on, or what can't be stored: NaN, a member named twice, half
-    of a surrogate pair, nesting that is too deep.
+    A number without a fraction is an int, however it is written: 1, 1.0 or 1e0. Refused is what
+    readers disagree on, or what can't be stored: NaN, a member named twice, half of a surrogate
+    pair, nesting that is too deep.
     """
     try:
-        body = json.loads(raw, parse_constant=_no_number, object_pairs_hook=_members)
-        json.dumps(body, ensure_ascii=False).encode()
+        body = json.loads(
+            raw, parse_float=_number, parse_constant=_NoNumber, object_pairs_hook=_members
+        )
+        json.dumps(body, ensure_ascii=False, default=_refused).encode()
     except UnicodeError as error:
         raise InvalidRequest("the body is not JSON: it is no valid Unicode text") from error
     except RecursionError as error:
@@ -113,12 +117,27 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     for name, value in pairs:
         if name in members:
             raise ValueError(f"{name[:80]!r} is there more than once")
+        if isinstance(value, _NoNumber):
+            raise ValueError(f"{name[:80]}: {value.word} is not a number")
         members[name] = value
     return members
 
 
-def _no_number(word: str) -> None:
-    raise ValueError(f"{word} is not a number")
+@dataclass(frozen=True, slots=True)
+class _NoNumber:
+    """NaN or Infinity, which some write though JSON has no word for them."""
+
+    word: str
+
+
+def _refused(value: _NoNumber) -> None:
+    raise ValueError(f"{value.word} is not a number")
+
+
+def _number(text: str) -> float:
+    """JSON has one kind of number, and many clients write all of theirs with a fraction."""
+    value = float(text)
+    return int(value) if value.is_integer() else value
 
 
 def timeout_ms(default: float) -> float:

@@ -98,13 +98,20 @@ def test_json_is_read(value: Any) -> None:
     assert parse_json(json.dumps(value).encode()) == value
 
 
+@pytest.mark.parametrize("raw", [b"1", b"1.0", b"1e0", b"10E-1", b"1.000"])
+def test_a_number_without_a_fraction_is_an_int(raw: bytes) -> None:
+    assert repr(parse_json(raw)) == "1"
+    assert repr(parse_json(b'{"a": [%s, 1.5, 1e-400]}' % raw)) == "{'a': [1, 1.5, 0]}"
+
+
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
         (b"", "not JSON"),
         (b"{", "not JSON"),
         (b"NaN", "NaN is not a number"),
-        (b"[-Infinity]", "not a number"),
+        (b"[-Infinity]", "-Infinity is not a number"),
+        (b'{"a": [{"b": NaN}]}', "b: NaN is not a number"),
         (b'{"a": {"b": 1, "b": 1}}', "'b' is there more than once"),
         (b'"\\ud800"', "Unicode"),
         (b'{"\\udfff": 1}', "Unicode"),
