@@ -31,7 +31,8 @@ class Tokens:
         if grant == "client_credentials":
             self._check_secret(form)
         elif grant == "refresh_token":
-            self.read(_text(form, "refresh_token"), "refresh")
+            (token,) = _texts(form, "refresh_token")
+            self.read(token, "refresh")
         else:
             allowed = "client_credentials or refresh_token"
             shown = repr(grant)[:_LONGEST_SHOWN]
@@ -53,7 +54,7 @@ class Tokens:
         return str(claims["sub"])
 
     def _check_secret(self, form: dict[str, Any]) -> None:
-        given = _text(form, "client_id"), _text(form, "client_secret")
+        given = _texts(form, "client_id", "client_secret")
         known = self.client_id, self.client_secret
         # Both are compared whatever the first one says, and in constant time.
         pairs = zip(given, known, strict=True)
@@ -84,11 +85,16 @@ def bearer(header: str | None) -> str:
     return credentials.strip()
 
 
-def _text(form: dict[str, Any], name: str) -> str:
-    value = form.get(name)
-    if not isinstance(value, str) or not value:
-        raise InvalidRequest(f"{name} is missing")
-    return value
+def _texts(form: dict[str, Any], *names: str) -> list[str]:
+    """Members that have to be there. Raises InvalidRequest naming all that are not."""
+    found = {name: form[name] for name in names if _is_text(form.get(name))}
+    if missing := [name for name in names if name not in found]:
+        raise InvalidRequest("; ".join(f"{name} is missing" for name in missing))
+    return [*found.values()]
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
 
 
 def _bytes(text: str) -> bytes:

@@ -4,12 +4,13 @@ import logging
 import re
 
 import redis
-from flask import Flask, Response, jsonify
-from werkzeug.exceptions import HTTPException
+from flask import Flask, Response, jsonify, request
+from werkzeug.exceptions import HTTPException, NotFound
 
 from app.domain import errors
 
 logger = logging.getLogger(__name__)
+_LONGEST_SHOWN = 200
 # Redis's words for "not now", wherever a script or a pipeline puts them.
 _REFUSAL = re.compile(r"\b(OOM|MISCONF|READONLY|NOREPLICAS|MASTERDOWN|BUSY|NOAUTH|NOPERM)\b")
 
@@ -56,7 +57,8 @@ def _ours(error: errors.OnejobError) -> Response:
 def _routing(error: HTTPException) -> Response:
     status = error.code or 500
     code = _CODES.get(status, "invalid_request" if status < 500 else "server_error")
-    message = error.description or error.name
+    nowhere = f"there is nothing at {request.path[:_LONGEST_SHOWN]!r}; /docs tells what there is"
+    message = nowhere if isinstance(error, NotFound) else error.description or error.name
     response = answer(code, message, status)
     # Allow, Retry-After and their like come with the exception.
     for name, value in error.get_headers():

@@ -9,6 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaV
 from pydantic_core import core_schema
 
 from app.api.entries import Change, Schema
+from app.domain.deployment import IMAGE_SCHEMA
 from app.domain.members import Member
 
 _REF = "#/components/schemas/"
@@ -86,6 +87,8 @@ class Forms:
         return self._add(f"{name}Change", form | {"properties": members})
 
     def _changed(self, member: Schema) -> Schema:
+        if member == IMAGE_SCHEMA:
+            return _or_null({"anyOf": [*member["anyOf"], {"const": ""}]})
         for schema in (member, *member.get("anyOf", ())):
             name = schema.get("$ref", "").removeprefix(_REF)
             if "properties" in self.components.get(name, ()):

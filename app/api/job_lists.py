@@ -1,6 +1,7 @@
 """/v1/job-deployments/<name>/jobs: the jobs of a deployment, and one of them in full."""
 
 import re
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -47,10 +48,11 @@ def index(name: str) -> Response:
 
     `cursor` goes on behind the page that named it, and is null on the last one.
     """
-    states, limit = _states(), _limit()
     ledger = services().ledger
     uid = ledger.deployments.get(name).uid
-    page = ledger.jobs.page(uid, limit, _place(uid), states)
+    if wrong := [*_wrong_states(), *_wrong_limit(), *_wrong_cursor(uid)]:
+        raise InvalidRequest("; ".join(wrong))
+    page = ledger.jobs.page(uid, _limit(), _place(), _states())
     jobs = [_summary_out(job) for job in page.jobs]
     return jsonify(jobs=jobs, cursor=f"{uid}.{page.place}" if page.place else None)
 
@@ -66,28 +68,40 @@ def show(name: str, job_id: str) -> Response:
 
 
 def _states() -> list[State]:
-    given = request.args.getlist("state")
-    if wrong := [state for state in given if state not in set(State)]:
-        allowed = f"it must be one of {', '.join(State)}"
-        raise InvalidRequest(f"state: {wrong[0][:80]!r} is not allowed; {allowed}")
-    return [State(state) for state in given]
+    return [State(state) for state in request.args.getlist("state")]
 
 
 def _limit() -> int:
+    return int(request.args.get("limit", LIMIT))
+
+
+def _cursor() -> str:
+    """An empty one is none: the first page is meant."""
+    return request.args.get("cursor", "")
+
+
+def _place() -> str | None:
+    """The place that the query's cursor names."""
+    return _cursor().partition(".")[2] or None
+
+
+def _wrong_states() -> Iterator[str]:
+    given = request.args.getlist("state")
+    if wrong := [state for state in given if state not in set(State)]:
+        yield f"state: {wrong[0][:80]!r} is not allowed: must be one of {', '.join(State)}"
+
+
+def _wrong_limit() -> Iterator[str]:
     text = request.args.get("limit", str(LIMIT))
     if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= MOST:
-        allowed = f"it must be a number from 1 to {MOST}"
-        raise InvalidRequest(f"limit: {text[:80]!r} is not allowed; {allowed}")
-    return int(text)
+        yield f"limit: {text[:80]!r} is not allowed: must be a number from 1 to {MOST}"
 
 
-def _place(uid: str) -> str | None:
-    """The place that the query's cursor names. An empty one is none: the first page is meant."""
-    text = request.args.get("cursor", "")
+def _wrong_cursor(uid: str) -> Iterator[str]:
+    text = _cursor()
     match = _CURSOR.fullmatch(text)
     if text and (match is None or match[1] != uid):
-        raise InvalidRequest(f"cursor: {text[:80]!r} is none of this deployment's lists")
-    return match[2] if match else None
+        yield f"cursor: {text[:80]!r} is none of this deployment's lists"
 
 
 def _summary_out(job: JobSummary) -> dict[str, Any]:

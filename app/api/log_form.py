@@ -9,23 +9,26 @@ from app.domain.errors import InvalidRequest
 from app.domain.log import Line
 
 
-def wants_json() -> bool:
-    """Whether the client asks for lines with their instants. Raises InvalidRequest."""
-    given = request.args.get("format")
-    if given not in (None, "text", "json"):
-        raise InvalidRequest(f"format: {given[:80]!r} is not allowed; it must be text or json")
-    if given is not None:
-        return given == "json"
+def asked() -> tuple[bool, bool]:
+    """Whether the client asks for lines with their instants, and for all that is still to come.
+
+    Raises InvalidRequest naming all that is wrong.
+    """
+    form, follow = request.args.get("format"), request.args.get("follow", "false")
+    wrong = []
+    if form not in (None, "text", "json"):
+        wrong.append(f"format: {form[:80]!r} is not allowed: must be text or json")
+    if follow not in ("true", "false"):
+        wrong.append(f"follow: {follow[:80]!r} is not allowed: must be true or false")
+    if wrong:
+        raise InvalidRequest("; ".join(wrong))
+    follows = follow == "true" and request.method == "GET"  # a HEAD is one, too
+    return (_accepts_json() if form is None else form == "json"), follows
+
+
+def _accepts_json() -> bool:
     known = ["text/plain", "application/json"]
     return request.accept_mimetypes.best_match(known) == "application/json"
-
-
-def wants_to_follow() -> bool:
-    """Whether the client asks for all that comes. Raises InvalidRequest."""
-    given = request.args.get("follow", "false")
-    if given not in ("true", "false"):
-        raise InvalidRequest(f"follow: {given[:80]!r} is not allowed; it must be true or false")
-    return given == "true" and request.method == "GET"  # a HEAD is one, too
 
 
 def line_out(deployment: str, replica: str | None, line: Line) -> dict[str, Any]:

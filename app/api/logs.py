@@ -8,7 +8,7 @@ from flask import Blueprint, Response, jsonify
 from app.api import errors, so_far
 from app.api.answers import Error
 from app.api.entries import ANY, Parameter, Reply, entry
-from app.api.log_form import line_out, wants_json, wants_to_follow
+from app.api.log_form import asked, line_out
 from app.api.schemas import rfc3339
 from app.api.services import client_of_job, services
 from app.domain.errors import NotFound
@@ -49,7 +49,7 @@ def logs(name: str, job_id: str) -> Response:
     not answer, and while its container is being removed. With `follow=true` lines come as they are
     printed, up to the job's end: see `app.api.following`.
     """
-    here, as_json, follows = services(), wants_json(), wants_to_follow()
+    here, (as_json, follows) = services(), asked()
     job = here.ledger.jobs.get(here.ledger.deployments.get(name).uid, job_id)
     if follows:
         return here.followers.follow(here.ledger, job)

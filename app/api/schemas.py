@@ -209,9 +209,17 @@ def _renamed(name: str, body: dict[str, Any]) -> Iterator[str]:
 
 
 def _sentences(error: ValidationError, sentence: Callable[[ErrorDetails], str]) -> list[str]:
-    errors = error.errors(include_url=False)
+    errors = _without_followers(error.errors(include_url=False))
     more = [f"and {len(errors) - _MOST_SHOWN} more"] if len(errors) > _MOST_SHOWN else []
     return [*map(sentence, errors[:_MOST_SHOWN]), *more]
+
+
+def _without_followers(errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """pydantic counts the good elements of a list alone: bad ones make it too short as well."""
+    if all(e["type"] != "too_short" for e in errors):
+        return errors
+    with_bad_elements = {e["loc"][:n] for e in errors for n in range(len(e["loc"]))}
+    return [e for e in errors if e["type"] != "too_short" or e["loc"] not in with_bad_elements]
 
 
 def _quiet_sentence(error: ErrorDetails) -> str:
@@ -242,7 +250,9 @@ def _may_be_secret(location: tuple[int | str, ...]) -> bool:
 
 def _allowed(error: ErrorDetails) -> str:
     if error["type"] in _ALLOWED:
-        return _ALLOWED[error["type"]].format(**error.get("ctx", {}))
+        allowed = _ALLOWED[error["type"]].format(**error.get("ctx", {}))
+        is_text = error["type"] in ("too_short", "too_long") and isinstance(error["input"], str)
+        return f"{allowed} characters" if is_text else allowed
     return error["msg"].removeprefix("Value error, ")
 
 

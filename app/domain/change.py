@@ -1,7 +1,8 @@
 """A change of a deployment: what was sent, laid over what is there.
 
 A member that is not sent, or is null, keeps its value; objects merge, lists replace. The one
-container is meant whether it is named or not.
+container is meant whether it is named or not. Its image keeps its value also where it is sent as
+"": the original's Go client writes that for one that it was not given.
 """
 
 from collections.abc import Mapping
@@ -42,7 +43,8 @@ def _containers(there: list[Any], sent: Any) -> Any:
         return there
     if not isinstance(sent, list) or len(sent) != 1 or not isinstance(sent[0], dict):
         return sent
-    return [_over(there[0], sent[0] | {"image": image_reference(sent[0].get("image"))})]
+    image = image_reference(sent[0].get("image")) if sent[0].get("image") != "" else None
+    return [_over(there[0], sent[0] | {"image": image})]
 
 
 def _over(there: Any, sent: Any) -> Any:

@@ -34,11 +34,8 @@ def image_reference(value: Any) -> Any:
 
 
 _READ = {"type": "object", "properties": {"image": image.SCHEMA}, "required": ["image"]}
-Image = Annotated[
-    Text,
-    BeforeValidator(image_reference),
-    WithJsonSchema({"anyOf": [image.SCHEMA, _READ]}),
-]
+IMAGE_SCHEMA: dict[str, Any] = {"anyOf": [image.SCHEMA, _READ]}
+Image = Annotated[Text, BeforeValidator(image_reference), WithJsonSchema(IMAGE_SCHEMA)]
 
 
 class Healthcheck(Member):

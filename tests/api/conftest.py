@@ -7,11 +7,12 @@ import redis
 
 from app.ledger import Ledger
 from tests.api.faces import Faces
+from tests.api.sdk import inference, jobs, verda
 from tests.api.server import ApiServer
 from tests.api.worker import PlayedWorker
 from tests.redis_server import RedisServer, redis_client, redis_server
 
-__all__ = ["redis_client", "redis_server"]  # fixtures
+__all__ = ["inference", "jobs", "redis_client", "redis_server", "verda"]  # fixtures
 
 
 @pytest.fixture(scope="session")

@@ -136,6 +136,7 @@ def test_a_new_image_says_since_when(api: Faces, hello: str, image: Any) -> None
         {"scaling": {"deadline_seconds": None}},
         {"containers": [{"name": "hello-0"}]},
         {"containers": [{"image": {"image": "example/hello:1", "last_updated_at": "x"}}]},
+        {"containers": [{"name": "hello-0", "image": ""}]},  # Verda's Go client says so
     ],
     ids=str,
 )

@@ -110,6 +110,17 @@ def test_only_what_lies_in_the_window_is_told(
     assert messages(ask(api, hello, end=at.isoformat().replace("+00:00", "Z"))) == ["old"]
 
 
+def test_a_quarter_of_an_hour_is_told_unless_the_query_says(
+    api: Faces, hello: str, worker: PlayedWorker
+) -> None:
+    now = time.time_ns()
+    run(api, worker, hello, b"16 minutes ago\n", at=now - 16 * 60 * SECOND)
+    run(api, worker, hello, b"14 minutes ago\n", at=now - 14 * 60 * SECOND)
+    assert messages(ask(api, hello)) == ["14 minutes ago"]
+    assert messages(ask(api, hello, since="15m")) == ["14 minutes ago"]
+    assert len(messages(ask(api, hello, since="17m"))) == 2
+
+
 def age(ledger: Ledger, worker: PlayedWorker, name: str, seconds: float) -> None:
     """All jobs so far were accepted that much earlier."""
     uid = ledger.deployments.get(name).uid
@@ -278,6 +289,18 @@ def test_events_are_found_by_reason_and_job(api: Faces, hello: str, worker: Play
     asked = ask(api, hello, "system-logs", reason=["exit_0", "sent"], order="asc")
     assert reasons(asked) == ["sent", "exit_0"]
     assert len(ask(api, hello, "system-logs", limit=3).json) == 3
+
+
+def test_only_events_of_the_window_are_told(
+    api: Faces, hello: str, worker: PlayedWorker, ledger: Ledger
+) -> None:
+    job_id = api.submit(hello)
+    worker.finish(hello, job_id, State.SUCCEEDED, Reason.EXIT_0, "well")
+    first, *_, last = ask(api, hello, "system-logs", order="asc").json
+    assert reasons(ask(api, hello, "system-logs", end=first["timestamp"])) == ["queued"]
+    assert reasons(ask(api, hello, "system-logs", start=last["timestamp"])) == ["released"]
+    later = last["timestamp"] + SECOND
+    assert reasons(ask(api, hello, "system-logs", start=later, end=later)) == []
 
 
 def test_another_attempt_is_told_as_such(api: Faces, hello: str, worker: PlayedWorker) -> None:

@@ -7,11 +7,16 @@ from typing import Any
 
 import pytest
 
+from app.api import deployments
 from app.ledger import Ledger
 from app.ledger.deployments import SHRINK_LIMIT
+from app.settings import Settings
+from app.web import create_app
 from tests.api.faces import Faces, deployment
+from tests.api.server import CLIENT_ID, CLIENT_SECRET, TOKEN_SECRET
 from tests.api.wire import call
 from tests.api.worker import PlayedWorker
+from tests.redis_server import RedisServer
 
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 NO_TIMEOUTS = [
@@ -122,6 +127,7 @@ def test_unknown_members_and_nulls_are_ignored(api: Faces) -> None:
         "image": {"image": "example/hello:1", "last_updated_at": "whenever"},
         "exposed_port": 80,
         "name": None,
+        "autoupdate": {"enabled": True, "mode": "latest"},
         "healthcheck": {"enabled": True, "port": None, "path": None, "more": 1},
         "entrypoint_overrides": None,
         "env": None,
@@ -284,6 +290,38 @@ def test_a_deletion_waits_as_long_as_it_is_told(
     answer = api.control("DELETE", "/job-deployments/hello?timeout=300")
     assert 0.3 <= time.monotonic() - began < 2
     assert answer.json["status"] == "terminating"
+
+
+class Clock:
+    """A clock on which only sleeping takes time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_a_deletion_waits_for_a_minute_unless_it_is_told(
+    api: Faces,
+    hello: str,
+    worker: PlayedWorker,
+    redis_server: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worker.run("hello", api.submit("hello"))
+    clock = Clock()
+    monkeypatch.setattr(deployments, "time", clock)
+    known = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "token_secret": TOKEN_SECRET}
+    app = create_app(Settings.model_validate(known | {"redis_url": redis_server.url}))
+    answer = app.test_client().delete(
+        "/v1/job-deployments/hello", headers={"Authorization": f"Bearer {api.token}"}
+    )
+    assert answer.json == {"name": "hello", "status": "terminating"}
+    assert clock.now == pytest.approx(60, abs=1)
 
 
 def test_a_long_queue_does_not_hold_a_deletion_that_must_not_wait(

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from verda import VerdaClient
+from verda.inference_client import InferenceClient
 
 from app.domain.deployment import RESERVED_NAMES
 from app.ledger import Ledger
 from app.ledger.memory import LOOK_SECONDS
 from tests.api.faces import Faces
-from tests.api.server import ApiServer
+from tests.api.sdk import refused, told
+from tests.api.server import CLIENT_ID, CLIENT_SECRET, ApiServer
 from tests.api.wire import Answer, call
 from tests.api.worker import OK, PlayedWorker
 from tests.redis_server import RedisServer
@@ -31,7 +34,15 @@ def is_error(answer: Answer, status: int, code: str) -> bool:
     ["/", "/v1", "/v1/", "/v1/x", "/v1//job-deployments", "/console", "/docs/x", "/static/x"],
 )
 def test_a_path_that_is_not_there_is_404(api: Faces, path: str) -> None:
-    assert is_error(call(api.port, "GET", path), 404, "not_found")
+    answer = call(api.port, "GET", path)
+    assert is_error(answer, 404, "not_found")
+    assert answer.json["message"] == f"there is nothing at {path!r}; /docs tells what there is"
+
+
+def test_a_long_path_that_is_not_there_is_cut_short(api: Faces) -> None:
+    answer = call(api.port, "GET", "/v1/" + "%ff%00x" * 500)
+    assert is_error(answer, 404, "not_found")
+    assert len(answer.json["message"]) < 1000
 
 
 @pytest.mark.parametrize(
@@ -147,6 +158,11 @@ def test_without_redis_it_is_503_soon(without_redis: Faces, body: bytes) -> None
 def test_without_redis_the_other_routes_say_so_too(without_redis: Faces) -> None:
     api = without_redis
     assert is_error(api.control("GET", "/job-deployments"), 503, "service_unavailable")
+    url = f"http://127.0.0.1:{api.port}"
+    sdk = VerdaClient(CLIENT_ID, CLIENT_SECRET, base_url=f"{url}/v1")
+    told("service_unavailable", "does not answer", sdk.job_deployments.get)
+    inference = InferenceClient(api.key, f"{url}/hello")
+    refused(503, "service_unavailable", "a repeat with the same id", lambda: inference.run({}))
     assert is_error(api.result("hello", "one"), 503, "service_unavailable")
     ready = call(api.port, "GET", "/ready")
     assert is_error(ready, 503, "service_unavailable")

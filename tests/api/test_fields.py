@@ -10,7 +10,7 @@ from tests.api.faces import Faces, deployment
 TABLE: list[tuple[Change, str, str]] = [
     ({"name": None}, "name", "missing"),
     ({"name": ""}, "name", "must match"),
-    ({"name": "x" * 64}, "name", "at most 63"),
+    ({"name": "x" * 64}, "name", "at most 63 characters"),
     ({"name": "Hello"}, "name", "must match"),
     ({"name": "-a"}, "name", "must match"),
     ({"name": "a-"}, "name", "must match"),
@@ -183,8 +183,8 @@ TABLE: list[tuple[Change, str, str]] = [
     ({"compute": "cpu"}, "compute", "an object"),
     ({"compute": {}}, "compute.name", "missing"),
     ({"compute": {"name": "gpu"}}, "compute.name", "must be one of cpu"),
-    ({"compute": {"name": ""}}, "compute.name", "at least 1"),
-    ({"compute": {"name": "x" * 65}}, "compute.name", "at most 64"),
+    ({"compute": {"name": ""}}, "compute.name", "at least 1 characters"),
+    ({"compute": {"name": "x" * 65}}, "compute.name", "at most 64 characters"),
     ({"compute": {"name": "cpu", "size": 0}}, "compute.size", "at least 1"),
     ({"compute": {"name": "cpu", "size": 1025}}, "compute.size", "at most 1024"),
     (
@@ -203,7 +203,7 @@ TABLE: list[tuple[Change, str, str]] = [
     (scaling(max_replica_count=0), "scaling.max_replica_count", "at least 1"),
     (scaling(max_replica_count=1_000_001), "scaling.max_replica_count", "at most 1000000"),
     (scaling(queue_message_ttl_seconds=0), "scaling.queue_message_ttl_seconds", "at least 1"),
-    (scaling(queue_message_ttl_seconds=1e9), "scaling.queue_message_ttl_seconds", "whole number"),
+    (scaling(queue_message_ttl_seconds=1e9), "scaling.queue_message_ttl_seconds", "at most"),
     (scaling(queue_message_ttl_seconds=10**10), "scaling.queue_message_ttl_seconds", "at most"),
     (scaling(deadline_seconds=0), "scaling.deadline_seconds", "at least 1"),
     (scaling(deadline_seconds=604_801), "scaling.deadline_seconds", "at most 604800"),

@@ -111,6 +111,12 @@ def test_what_a_list_can_not_be_asked(
     assert len(answer.json["message"]) < 300
 
 
+def test_all_that_a_list_can_not_be_asked_is_told_at_once(api: Faces, hello: str) -> None:
+    told = jobs(api, "?cursor=x&limit=0&state=running&state=over").json["message"].split("; ")
+    assert [part.partition(":")[0] for part in told] == ["state", "limit", "cursor"]
+    assert told[0].startswith("state: 'over' is not allowed: must be one of queued, ")
+
+
 def test_a_cursor_of_a_deployment_that_was_made_again_is_none(
     api: Faces, hello: str, ledger: Ledger
 ) -> None:

@@ -55,7 +55,14 @@ def test_as_json_it_has_instants_and_streams(
     headers = [("Accept", "application/json"), ("Authorization", f"Bearer {api.token}")]
     assert call(api.port, "GET", f"/v1{path}", headers).json == answer.json
     assert api.control("GET", f"{path}?format=text").body == PRINTED
-    assert api.control("GET", f"{path}?format=xml").status == 400
+    wrong = api.control("GET", f"{path}?format=xml&follow=maybe")
+    assert (wrong.status, wrong.json["message"].split("; ")) == (
+        400,
+        [
+            "format: 'xml' is not allowed: must be text or json",
+            "follow: 'maybe' is not allowed: must be true or false",
+        ],
+    )
 
 
 def test_until_the_job_is_over_there_is_none(api: Faces, hello: str, worker: PlayedWorker) -> None:

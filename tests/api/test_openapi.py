@@ -69,6 +69,13 @@ def test_no_two_operations_have_one_id(app: Flask) -> None:
     assert len(set(ids)) == len(ids)
 
 
+def test_an_empty_image_is_one_that_is_not_changed(app: Flask) -> None:
+    forms = openapi.build(app, URL)["components"]["schemas"]
+    made, changed = (forms[n]["properties"]["image"] for n in ("Container", "ContainerChange"))
+    assert {"const": ""} in changed["anyOf"][0]["anyOf"]
+    assert {"const": ""} not in made["anyOf"]
+
+
 def test_it_is_served_to_everyone(api: Faces) -> None:
     answer = call(api.port, "GET", "/v1/openapi.json")
     assert (answer.status, answer["Content-Type"]) == (200, "application/json")

@@ -187,6 +187,17 @@ def test_the_status_of_a_job_that_waits_says_null_for_what_is_not_yet(
     assert [status[name] for name in missing.split()] == [None] * 8
 
 
+def test_a_response_is_served_even_where_the_deadline_then_came(
+    api: Faces, hello: str, worker: PlayedWorker
+) -> None:
+    job_id = api.submit("hello")
+    fields = worker.store(OK, b"in time") | {"exit_code": 143}
+    worker.finish("hello", job_id, State.TIMED_OUT, Reason.DEADLINE, "the deadline", **fields)
+    result = api.result("hello", job_id)
+    assert (result.status, result.body) == (200, b"in time")
+    assert (result["X-Job-State"], result["X-Exit-Code"]) == ("timed_out", "143")
+
+
 def test_a_response_is_served_even_where_the_job_then_failed(
     api: Faces, hello: str, worker: PlayedWorker
 ) -> None:
@@ -235,6 +246,8 @@ def test_after_its_retention_the_result_is_410_and_the_status_stays(
     ledger.client.delete(f"onejob:payload:{job.response}")
     result = api.result("hello", job_id)
     assert (result.status, result.json["code"]) == (410, "result_expired")
+    assert (result["X-Inference-Id"], result["X-Job-State"]) == (job_id, "succeeded")
+    assert result["X-Exit-Code"] == "0"
     status = api.status("hello", job_id).json
     assert status["ResultExpiresAt"] in result.json["message"]
     assert status["State"] == "succeeded"

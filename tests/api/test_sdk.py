@@ -1,14 +1,14 @@
-"""Verda's own Python SDK, unmodified, against this server; the test plays the worker."""
+"""Verda's own Python SDK, unmodified, against the control plane: test_sdk_inference has the other.
+
+Each of its methods is called, its answer looked at, and what its user is told of each mistake.
+"""
 
 import dataclasses
-import re
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from requests import HTTPError
 from verda import VerdaClient
 from verda.containers import (
     ComputeResource,
@@ -24,6 +24,7 @@ from verda.containers import (
 )
 from verda.containers._containers import (
     AWSECRCredentials,
+    BaseRegistryCredentials,
     ContainerRegistryCredentials,
     ContainerRegistrySettings,
     GCRCredentials,
@@ -31,9 +32,9 @@ from verda.containers._containers import (
     MemoryMount,
     SecretMount,
     SecretType,
+    SharedFileSystemMount,
 )
-from verda.exceptions import APIException
-from verda.inference_client import InferenceClient, InferenceClientError
+from verda.inference_client import InferenceClient
 from verda.job_deployments import (
     JobDeployment,
     JobDeploymentsService,
@@ -41,47 +42,12 @@ from verda.job_deployments import (
     JobScalingOptions,
 )
 
-from app.domain.errors import NotFound
-from tests.api.faces import Faces
-from tests.api.server import CLIENT_ID, CLIENT_SECRET
+from app.auth import Kind, Tokens
+from app.ledger import Ledger
+from tests.api.faces import CREDENTIALS, Faces
+from tests.api.sdk import SCALING, told, wanted
+from tests.api.server import CLIENT_ID, CLIENT_SECRET, TOKEN_SECRET
 from tests.api.worker import PlayedWorker
-
-JSON = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
-SCALING = JobScalingOptions(max_replica_count=1, queue_message_ttl_seconds=300, deadline_seconds=60)
-
-
-@pytest.fixture
-def verda(api: Faces) -> VerdaClient:
-    """The SDK's client."""
-    return VerdaClient(CLIENT_ID, CLIENT_SECRET, base_url=f"http://127.0.0.1:{api.port}/v1")
-
-
-@pytest.fixture
-def jobs(verda: VerdaClient) -> JobDeploymentsService:
-    """The SDK's service of job deployments."""
-    return verda.job_deployments
-
-
-def wanted(name: str = "hello") -> JobDeployment:
-    """A deployment with a bit of everything."""
-    container = Container(
-        image="example/hello:1",
-        exposed_port=8000,
-        healthcheck=HealthcheckSettings(enabled=True, port=8000, path="/health"),
-        entrypoint_overrides=EntrypointOverridesSettings(enabled=True, cmd=["serve"]),
-        env=[EnvVar("A", "b", EnvVarType.PLAIN)],
-        volume_mounts=[GeneralStorageMount("/scratch"), MemoryMount(64)],
-    )
-    return JobDeployment(name, [container], ComputeResource("cpu", 1), SCALING)
-
-
-@pytest.fixture
-def inference(api: Faces, jobs: JobDeploymentsService) -> InferenceClient:
-    """The SDK's client of a deployment's data plane."""
-    made = jobs.create(wanted())
-    assert made.endpoint_base_url == f"http://127.0.0.1:{api.port}/hello"
-    return InferenceClient(api.key, made.endpoint_base_url)
-
 
 # -- all that its service of job deployments can do ---------------------------------------------
 
@@ -190,6 +156,24 @@ def test_container_types(verda: VerdaClient) -> None:
     assert verda.container_types.get(currency="eur")[0].currency == "eur"
 
 
+def test_compute_resources(containers: ContainersService, ledger: Ledger) -> None:
+    v100 = {"cpus": 6, "memory_mb": 24_000, "gpus": 1}
+    ledger.nodes.announce("node", {"compute": {"V100": v100}})
+    all_of_them = [ComputeResource("V100", 1, True), ComputeResource("cpu", 1, False)]
+    assert containers.get_compute_resources() == containers.get_gpus() == all_of_them
+    assert containers.get_compute_resources(is_available=True) == all_of_them[:1]
+    assert containers.get_compute_resources(size=1) == all_of_them
+    assert containers.get_compute_resources(size=8) == []
+
+
+def test_what_is_not_offered_here_is_told_as_such(
+    containers: ContainersService, verda: VerdaClient
+) -> None:
+    told("not_found", "nothing at '/v1/container-deployments'", containers.get_deployments)
+    told("not_found", "nothing at '/v1/instances'", verda.instances.get)
+    told("not_found", "nothing at '/v1/balance'", verda.balance.get)
+
+
 # -- what its service of containers can do with secrets -----------------------------------------
 
 
@@ -204,6 +188,7 @@ def test_secrets(containers: ContainersService) -> None:
     containers.create_secret("token", "hush")
     (secret,) = containers.get_secrets()
     assert (secret.name, secret.secret_type) == ("token", SecretType.GENERIC)
+    assert secret.created_at.endswith("Z")
     told("conflict", "exists already", lambda: containers.create_secret("token", "other"))
     containers.delete_secret("token")
     assert containers.get_secrets() == []
@@ -216,6 +201,7 @@ def test_file_secrets(containers: ContainersService, tmp_path: Path) -> None:
     containers.create_fileset_secret_from_file_paths("certificates", paths)
     (secret,) = containers.get_fileset_secrets()
     assert (secret.name, secret.secret_type) == ("certificates", SecretType.FILESET)
+    assert secret.created_at.endswith("Z")
     containers.delete_fileset_secret("certificates")
     assert containers.get_fileset_secrets() == []
 
@@ -241,6 +227,46 @@ def test_registry_credentials(containers: ContainersService) -> None:
     assert containers.get_registry_credentials() == []
 
 
+def test_a_mistake_with_a_secret(containers: ContainersService, tmp_path: Path) -> None:
+    for call in (
+        containers.delete_secret,
+        containers.delete_fileset_secret,
+        containers.delete_registry_credentials,
+    ):
+        told("not_found", "'unknown'", lambda call=call: call("unknown"))
+    told("invalid_request", "name: must match", lambda: containers.create_secret("a b", "hush"))
+    told("invalid_request", "value: must match", lambda: containers.create_secret("a", "\0"))
+    path = str(tmp_path / "a.pem")
+    Path(path).write_bytes(b"hush")
+    create = containers.create_fileset_secret_from_file_paths
+    told("invalid_request", "files: must have at least 1", lambda: create("files", []))
+    told("invalid_request", "one file for each", lambda: create("files", [path, path]))
+    create("files", [path])
+    told("conflict", "'files' exists already", lambda: create("files", [path]))
+    assert containers.get_secrets() == []
+
+
+@pytest.mark.parametrize(
+    ("credentials", "words"),
+    [
+        (DockerHubCredentials("c", "", "p"), "username: must have at least 1 characters"),
+        (GithubCredentials("", "u", "p"), "name: must match"),
+        (GCRCredentials("c", "no JSON"), "service_account_key: must be a JSON object"),
+        (AWSECRCredentials("c", "AKIA", "p", "Nowhere!", "r"), "region: must match"),
+        (CustomRegistryCredentials("c", "{}"), 'docker_config_json: must have an object "auths"'),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_mistake_in_registry_credentials(
+    containers: ContainersService, credentials: BaseRegistryCredentials, words: str
+) -> None:
+    told("invalid_request", words, lambda: containers.add_registry_credentials(credentials))
+    assert containers.get_registry_credentials() == []
+    good = CustomRegistryCredentials("own", CONFIG_JSON)
+    containers.add_registry_credentials(good)
+    told("conflict", "'own' exists already", lambda: containers.add_registry_credentials(good))
+
+
 def test_a_deployment_with_all_of_them(
     containers: ContainersService, jobs: JobDeploymentsService, tmp_path: Path
 ) -> None:
@@ -252,10 +278,14 @@ def test_a_deployment_with_all_of_them(
     full = with_container(
         image="registry.test/app:1",
         env=[EnvVar("TOKEN", "token", EnvVarType.SECRET)],
-        volume_mounts=[SecretMount("/files", "files", ["a.pem"])],
+        volume_mounts=[
+            SecretMount("/files", "files", ["a.pem"]),
+            SharedFileSystemMount("/data", "datasets"),
+        ],
     )
     made = jobs.create(dataclasses.replace(full, container_registry_settings=private))
     assert made.containers[0].env == [EnvVar("TOKEN", "token", EnvVarType.SECRET)]
+    assert made.containers[0].volume_mounts == full.containers[0].volume_mounts
     assert made.container_registry_settings == private
     assert jobs.update("hello", made) == made
     told("conflict", "used by hello", lambda: containers.delete_secret("token"))
@@ -266,13 +296,6 @@ def test_a_deployment_with_all_of_them(
 
 
 # -- what its user is told ----------------------------------------------------------------------
-
-
-def told(code: str, words: str, call: Callable[[], object]) -> None:
-    """The call raises the SDK's own exception with that code, and a message with these words."""
-    with pytest.raises(APIException, match=re.escape(words)) as error:
-        call()
-    assert error.value.code == code
 
 
 def altered(**members: object) -> JobDeployment:
@@ -301,7 +324,32 @@ MISTAKES = [
     (with_container(volume_mounts=[MemoryMount(65)]), "volume_mounts[0].size_in_mb: 65"),
     (
         with_container(env=[EnvVar("A", "s", EnvVarType.SECRET)]),
-        "containers[0].env[0].value_or_reference_to_secret",
+        "containers[0].env[0].value_or_reference_to_secret: there is no secret yet",
+    ),
+    (with_container(env=[EnvVar("A=B", "s", EnvVarType.PLAIN)]), "containers[0].env[0].name: "),
+    (
+        with_container(volume_mounts=[SecretMount("/s", "s")]),
+        'containers[0].volume_mounts[0].secret_name: "s" is not allowed: there is no file-secret',
+    ),
+    (
+        with_container(volume_mounts=[SharedFileSystemMount("/s", "v")]),
+        'volume_mounts[0].volume_id: "v" is not allowed: must be one of datasets',
+    ),
+    (
+        with_container(volume_mounts=[GeneralStorageMount("data")]),
+        "containers[0].volume_mounts[0].mount_path: ",
+    ),
+    (
+        with_container(entrypoint_overrides=EntrypointOverridesSettings(cmd=["a\0b"])),
+        "containers[0].entrypoint_overrides: ",
+    ),
+    (
+        altered(
+            container_registry_settings=ContainerRegistrySettings(
+                True, ContainerRegistryCredentials("c")
+            )
+        ),
+        'container_registry_settings.credentials.name: "c" is not allowed: there is no registry',
     ),
 ]
 
@@ -354,6 +402,8 @@ def test_what_is_being_deleted(
     told("conflict", "is being deleted", lambda: jobs.update("hello", wanted()))
     told("conflict", "is being deleted", lambda: jobs.pause("hello"))
     told("conflict", "is being deleted", lambda: jobs.resume("hello"))
+    jobs.purge_queue("hello")  # there is nothing left to purge
+    assert jobs.get_status("hello") is JobDeploymentStatus.TERMINATING
 
 
 @pytest.mark.parametrize("timeout", [-1.0, 300_001.0, float("nan")])
@@ -374,114 +424,37 @@ def test_credentials_that_are_wrong(
     told("invalid_request", "currency", lambda: verda.container_types.get(currency="btc"))
 
 
-def test_an_expired_token_is_renewed(verda: VerdaClient, jobs: JobDeploymentsService) -> None:
-    before = verda._authentication._access_token
-    verda._authentication._expires_at = 0
-    assert jobs.get() == []
-    assert verda._authentication._expires_at > 0
-    assert verda._authentication._access_token
-    verda._authentication._refresh_token = before  # not one; it asks with its credentials then
-    verda._authentication._expires_at = 0
-    assert jobs.get() == []
-
-
-def test_a_job_from_submit_to_result(inference: InferenceClient, worker: PlayedWorker) -> None:
-    execution = inference.run({"hello": "world"}, path="/generate?x=1")
-    waiting = execution.status_json()
-    assert (waiting["Id"], waiting["Status"]) == (execution.id, "Queue")
-    assert execution.result()["code"] == "not_found"
-    head, body = worker.request("hello", execution.id)
-    assert (head.method, head.target) == ("POST", "/generate?x=1")
-    assert body == b'{"hello": "world"}'
-    assert ("Content-Type", "application/json") in head.headers
-    worker.respond("hello", execution.id, JSON, b'{"answer": 42}')
-    assert execution.status_json()["Status"] == execution.status() == "Completed"
-    assert execution.result() == {"answer": 42}
-
-
-def test_a_result_that_is_not_json(inference: InferenceClient, worker: PlayedWorker) -> None:
-    execution = inference.run({})
-    worker.respond("hello", execution.id, body=b"plain")
-    assert execution.result() == {"result": "plain"}
-
-
-def test_a_job_whose_result_nobody_wants(inference: InferenceClient, worker: PlayedWorker) -> None:
-    chosen = {"X-Inference-Id": "one"}
-    assert inference.run({"x": 1}, no_response=True, headers=chosen) is None
-    head, body = worker.request("hello", "one")
-    assert (body, head.headers.count(("Prefer", "respond-async"))) == (b'{"x": 1}', 1)
-
-
-@pytest.mark.parametrize("prefer", ["wait=60", "respond-async-container"])
-def test_a_synchronous_run_waits_if_it_says_so(
-    inference: InferenceClient, worker: PlayedWorker, prefer: str
-) -> None:
-    headers = {"Prefer": prefer, "X-Inference-Id": "one"}
-    with ThreadPoolExecutor(1) as pool:
-        response = pool.submit(inference.run_sync, {"x": 1}, path="/generate", headers=headers)
-        until_accepted(worker, "one")
-        assert worker.request("hello", "one")[1] == b'{"x": 1}'
-        worker.respond("hello", "one", JSON, b'{"answer": 42}')
-        got = response.result()
-    assert (got.status_code, got.output()) == (200, {"answer": 42})
-    assert got.headers["X-Job-State"] == "succeeded"
-
-
-def test_a_synchronous_run_may_take_its_answer_piece_by_piece(
-    inference: InferenceClient, worker: PlayedWorker
-) -> None:
-    execution = inference.run({}, headers={"X-Inference-Id": "one"})
-    worker.respond("hello", execution.id, body=b"first\nsecond\n")
-    headers = {"Prefer": "wait=60", "X-Inference-Id": "one"}
-    got = inference.run_sync({}, headers=headers, stream=True)
-    assert list(got.stream()) == [b"first", b"second"]
-
-
-def test_a_synchronous_run_that_does_not_say_so_gets_the_id(inference: InferenceClient) -> None:
-    got = inference.run_sync({"x": 1})
-    assert got.status_code == 202
-    assert got.output()["Id"] == got.headers["X-Inference-Id"]
-
-
-def test_every_method_of_the_client_makes_a_job(
-    inference: InferenceClient, worker: PlayedWorker
-) -> None:
-    sent = [
-        inference.get("/a", params={"x": "y z"}),
-        inference.post("b", json={"x": None}),
-        inference.post("b/", data={"x": "y"}, headers={"Content-Type": "text/plain"}),
-        inference.put("c", data="text"),
-        inference.patch("d", json={}),
-        inference.delete("e"),
-    ]
-    got = [worker.request("hello", answer.json()["Id"]) for answer in sent]
-    assert [(head.method, head.target, body) for head, body in got] == [
-        ("GET", "/a?x=y+z", b""),
-        ("POST", "/b", b'{"x": null}'),
-        ("POST", "/b/", b"x=y"),
-        ("PUT", "/c", b"text"),
-        ("PATCH", "/d", b"{}"),
-        ("DELETE", "/e", b""),
+def expired(kind: Kind) -> str:
+    """A token as this server grants it, whose time is over."""
+    return Tokens(CLIENT_ID, CLIENT_SECRET, TOKEN_SECRET, -1, -1).grant(CREDENTIALS)[
+        f"{kind}_token"
     ]
 
 
-def until_accepted(worker: PlayedWorker, job_id: str) -> None:
-    give_up = time.monotonic() + 20
-    while True:
-        try:
-            worker.job("hello", job_id)
-            return
-        except NotFound:
-            assert time.monotonic() < give_up, "nothing was accepted"
-            time.sleep(0.01)  # its client gets no answer yet
+def test_an_expired_token_is_told_as_such(verda: VerdaClient, jobs: JobDeploymentsService) -> None:
+    verda._authentication._access_token = expired("access")
+    told("unauthorized_request", "the access token has expired", jobs.get)
 
 
-def test_its_health_check_and_its_errors(inference: InferenceClient, api: Faces) -> None:
-    assert inference.health().json() == {"status": "ok"}
-    with pytest.raises(InferenceClientError, match="401"):
-        InferenceClient("wrong", inference.endpoint_base_url).run({})
-    with pytest.raises(InferenceClientError, match="405"):
-        inference.options("/x")
-    with pytest.raises(InferenceClientError, match="405") as refused:
-        inference.head("/x")
-    assert isinstance(refused.value.__cause__, HTTPError)
+def test_a_token_that_it_knows_to_be_expired_is_renewed(
+    verda: VerdaClient, jobs: JobDeploymentsService
+) -> None:
+    known = verda._authentication
+    known._access_token, known._expires_at = expired("access"), 0
+    known._client_secret = "no more"  # so that the refresh token alone is good for it
+    assert jobs.get() == []
+    assert known._expires_at > time.time() + 3500
+    known._expires_at = 0  # the new refresh token is good, too
+    assert jobs.get() == []
+
+
+def test_with_an_expired_refresh_token_it_asks_with_its_credentials(
+    verda: VerdaClient, jobs: JobDeploymentsService
+) -> None:
+    known = verda._authentication
+    for refresh_token in (expired("refresh"), "none", ""):
+        known._refresh_token, known._expires_at = refresh_token, 0
+        assert jobs.get() == []
+    known._refresh_token, known._expires_at = expired("refresh"), 0
+    known._client_secret = "no more"
+    told("unauthorized_request", "client_id or client_secret is wrong", jobs.get)

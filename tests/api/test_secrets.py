@@ -161,6 +161,13 @@ def test_what_is_bad_is_refused_by_its_path_and_not_shown(
     assert api.control("GET", route).json == []
 
 
+def test_a_file_that_is_bad_makes_no_list_too_short(api: Faces) -> None:
+    refused = make(api, "/file-secrets", files=[FILE | {"base64_content": "!"}])
+    assert refused.json["message"] == "files[0].base64_content: must be base64"
+    empty = make(api, "/file-secrets", files=[])
+    assert empty.json["message"] == "files: must have at least 1"
+
+
 @pytest.mark.parametrize("name", ["unknown", "%00", "a%2Fb", "%ff", "x" * 500, "%22"])
 @routes
 def test_what_is_no_name_is_not_found(api: Faces, route: str, name: str) -> None:

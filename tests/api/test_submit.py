@@ -5,10 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
+from verda.inference_client import InferenceClient
 
 from app.domain.job import ID_PATTERN
 from app.ledger import Ledger
 from tests.api.faces import Faces
+from tests.api.sdk import refused
 from tests.api.server import ApiServer
 from tests.api.wire import Headers, call, exchange
 from tests.api.worker import PlayedWorker
@@ -137,6 +139,13 @@ def test_a_repeat_gets_the_same_answer_and_makes_no_second_job(
     assert payloads(ledger) == 1
 
 
+def test_a_repeat_may_have_other_headers(api: Faces, hello: str, worker: PlayedWorker) -> None:
+    for trace in ("1", "2"):
+        headers = [("X-Inference-Id", "one"), ("X-Trace", trace)]
+        assert api.data("POST", "/hello", headers, b"body").status == 202
+    assert ("X-Trace", "1") in worker.request("hello", "one")[0].headers
+
+
 def test_a_repeat_of_an_ended_job_makes_no_second_one(
     api: Faces, hello: str, worker: PlayedWorker
 ) -> None:
@@ -144,6 +153,20 @@ def test_a_repeat_of_an_ended_job_makes_no_second_one(
     worker.respond("hello", "one", body=b"done")
     assert api.data("POST", "/hello/", [("X-Inference-Id", "one")], b"").status == 202
     assert api.result("hello", "one").body == b"done"
+
+
+def test_an_id_is_remembered_as_long_as_the_status(
+    api: Faces, hello: str, worker: PlayedWorker, ledger: Ledger
+) -> None:
+    api.submit("hello", X_Inference_Id="one")
+    worker.respond("hello", "one", body=b"done")
+    job = worker.job("hello", "one")
+    for token in (job.payload, job.response):  # their retention is over, the record's is not
+        ledger.client.delete(f"onejob:payload:{token}")
+    chosen = [("X-Inference-Id", "one")]
+    assert api.data("POST", "/hello/", chosen, b"").status == 202
+    assert api.data("POST", "/hello/", chosen, b"other").status == 409
+    assert api.status("hello", "one").json["State"] == "succeeded"
 
 
 @pytest.mark.parametrize(
@@ -207,6 +230,8 @@ def test_a_full_queue_is_429(
         assert answer.json["code"] == "rate_limit_exceeded"
         assert int(answer["Retry-After"]) >= 1
         assert payloads(ledger) == 2
+        sdk = InferenceClient(api.key, f"{server.url}/hello")
+        refused(429, "rate_limit_exceeded", "1 jobs wait", lambda: sdk.run({}))
         # A repeat asks for no place in the queue.
         assert api.data("POST", "/hello/", [("X-Inference-Id", first)], b"first").status == 202
     finally:

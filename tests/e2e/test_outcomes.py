@@ -49,6 +49,10 @@ def deadline(seconds: int) -> dict[str, Any]:
 ROWS = {
     # the app ends by itself
     "exit-0": Row(f"c = take_job(); {OK}", State.SUCCEEDED, Reason.EXIT_0, 0, 200, b"ok"),
+    # The app's status is its own affair: how the process ends is what counts.
+    "exit-0-after-500": Row(
+        answer("500 Oops", "b'broken'"), State.SUCCEEDED, Reason.EXIT_0, 0, 500, b"broken"
+    ),
     "exit-0-silent": Row("c = take_job()", State.SUCCEEDED, Reason.EXIT_0, 0, 200, b""),
     "exit-1-after-500": Row(
         answer("500 Oops", "b'broken'") + "sys.exit(1)",

@@ -187,6 +187,48 @@ def test_the_replica_knows_its_job_and_its_deadline(house: House) -> None:
     assert abs(_seconds(seen["JOB_DEADLINE"]) - _seconds(status["DeadlineAt"])) < 2
 
 
+FOUND = """
+c = take_job()
+shm = os.statvfs("/dev/shm")
+found = {
+    "scratch": os.listdir("/scratch"),
+    "shm": shm.f_blocks * shm.f_frsize,
+}
+open("/scratch/left", "w").close()
+body = repr(found).encode()
+c.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(body) + body)
+"""
+
+
+def test_each_replica_finds_its_own_empty_directory_and_its_shared_memory(house: House) -> None:
+    mounts = [
+        {"type": "scratch", "mount_path": "/scratch"},
+        {"type": "memory", "size_in_mb": 128},
+    ]
+    house.deploy("mounts", FOUND, container={"volume_mounts": mounts})
+    for _ in range(2):
+        status, result = house.run("mounts")
+        assert status["State"] == "succeeded", status
+        assert eval(result.body) == {"scratch": [], "shm": 128 * 2**20}
+
+
+def test_without_a_health_check_the_app_gets_the_request_as_it_was_prepared(house: House) -> None:
+    lines = ECHO.replace("answer_health(s)\n", "")
+    house.deploy("unasked", lines, container={"healthcheck": {"enabled": False}})
+    prefer = [("Prefer", "respond-async-container, a=b")]
+    answer = house.faces.data("POST", "/unasked/x", prefer, b"work")
+    assert (answer.status, answer.reason) == (207, "Not Your Status"), answer
+    head = answer.body.decode("latin-1").split("\r\n")
+    assert head[0] == "POST /x HTTP/1.1"
+    assert head.count("Host: 127.0.0.1:8000") == 1
+    assert [line for line in head if line.startswith("Prefer")] == [
+        "Prefer: respond-async",
+        "Prefer: a=b",
+    ]
+    assert head.count("Connection: close") == 1
+    assert not [line for line in head if line.lower().startswith("authorization")]
+
+
 def test_at_the_deadline_the_replica_is_destroyed(house: House) -> None:
     lines = "c = take_job(); on(signal.SIGTERM, signal.SIG_IGN); forever()\n"
     house.deploy("late", lines, scaling={"deadline_seconds": 2})

@@ -137,6 +137,12 @@ def test_incomplete_requests(name: str, missing: Any) -> None:
         TOKENS.grant(CREDENTIALS | {name: missing})
 
 
+def test_all_that_is_missing_is_named_at_once() -> None:
+    with pytest.raises(InvalidRequest) as error:
+        TOKENS.grant({"grant_type": "client_credentials", "client_secret": 1})
+    assert error.value.message == "client_id is missing; client_secret is missing"
+
+
 def test_a_refresh_needs_a_refresh_token() -> None:
     with pytest.raises(InvalidRequest, match="refresh_token"):
         TOKENS.grant({"grant_type": "refresh_token"})

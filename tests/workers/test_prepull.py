@@ -32,6 +32,19 @@ def test_a_deployments_image_is_pulled(rig: Rig, caplog: pytest.LogCaptureFixtur
     assert f"{IMAGE} is here for deployment {rig.uid}" in caplog.text
 
 
+@pytest.mark.parametrize(("use_cached", "pulls"), [(True, 1), (False, 2)])
+def test_the_registry_is_asked_again_if_the_deployment_says_so(
+    rig: Rig, use_cached: bool, pulls: int
+) -> None:
+    container = {"image": IMAGE, "exposed_port": 8080, "should_use_cached_image": use_cached}
+    rig.respec(containers=[container])
+    asked: list[str] = []
+    rig.engine.on_pull = lambda ref, _watch: asked.append(ref)
+    for _ in range(2):
+        prepull.pull(rig.site(), rig.uid, 1)
+    assert asked == [IMAGE] * pulls
+
+
 def test_nobody_waits_for_it(rig: Rig) -> None:
     going_on = threading.Event()
     rig.engine.on_pull = lambda *_: assert_set(going_on)

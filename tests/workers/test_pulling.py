@@ -62,6 +62,20 @@ def test_an_image_that_is_here_costs_the_timeline_nothing(rig: Rig) -> None:
     assert "before attempts.note" not in points
 
 
+@pytest.mark.parametrize(("use_cached", "pulls"), [(True, 1), (False, 2)])
+def test_the_registry_is_asked_before_each_job_if_the_deployment_says_so(
+    rig: Rig, use_cached: bool, pulls: int
+) -> None:
+    container = {"image": IMAGE, "exposed_port": 8080, "should_use_cached_image": use_cached}
+    rig.respec(containers=[container])
+    for job_id in ("j1", "j2"):
+        rig.submit(job_id)
+        rig.supervise(job_id)
+        assert rig.fate(job_id) == ("succeeded", "exit_0")
+    found = [entry for job_id in ("j1", "j2") for entry in told(rig, job_id)]
+    assert [event for event, _ in found].count("pulled") == pulls
+
+
 def test_a_long_pull_is_told_ever_more_rarely(rig: Rig) -> None:
     def pull(_ref: str, watch: Watch) -> None:
         for second in range(1800):
