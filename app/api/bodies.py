@@ -16,6 +16,7 @@ CONTROL_PLANE_BYTES = 1024 * 1024
 READ_BYTES = 1024 * 1024
 FORM = "application/x-www-form-urlencoded"
 LONGEST_TIMEOUT_MS = 300_000
+EXACT = 2**53  # up to it floats have all whole numbers
 _DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?")  # the SDK's is a float
 _LONGEST_FORM = 100  # fields
 
@@ -69,7 +70,7 @@ def form_or_json(what: str) -> dict[str, Any]:
 def parse_json(raw: bytes) -> Any:
     """A JSON text as everyone reads it. Raises InvalidRequest.
 
-    A number without a fraction is an int, however it is written: 1, 1.0 or 1e0. Refused is what
+    A whole number up to 2**53 is an int, however it is written: 1, 1.0 or 1e0. Refused is what
     readers disagree on, or what can't be stored: NaN, a member named twice, half of a surrogate
     pair, nesting that is too deep.
     """
@@ -135,9 +136,12 @@ def _refused(value: _NoNumber) -> None:
 
 
 def _number(text: str) -> float:
-    """JSON has one kind of number, and many clients write all of theirs with a fraction."""
+    """JSON has one kind of number, and many clients write all of theirs with a fraction.
+
+    Beyond 2**53 floats have gaps: an int would have digits that nobody wrote, up to 309 of them.
+    """
     value = float(text)
-    return int(value) if value.is_integer() else value
+    return int(value) if value.is_integer() and abs(value) <= EXACT else value
 
 
 def timeout_ms(default: float) -> float:

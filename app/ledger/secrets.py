@@ -20,7 +20,7 @@ from app.ledger.sealing import SETTING, NoKey, Sealer
 from app.ledger.verbs import Verbs
 
 LIMIT = 1000  # of each kind
-PAGE = 100  # deployments that are looked at in one round trip
+PAGE = 10  # deployments that are read in one round trip: a spec may be a MiB, in many versions
 
 
 class Kind(StrEnum):

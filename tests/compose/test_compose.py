@@ -250,6 +250,7 @@ class TestProxy:
 
     def test_the_keys_are_known_to_who_needs_them(self, project: Project, proxied: Faces) -> None:
         needed = {"secrets_key": {"api", "worker"}, "token_secret": {"api"}}
+        needed |= {"client_secret": {"api"}, "redis_password": {"api", "worker", "flower", "redis"}}
         services = ("api", "worker", "firewall", "flower", "redis", "proxy")
         files = [f"/run/onejob/{name}" for name in needed]
         shown = project.compose("run", "--rm", "-T", "--entrypoint", "cat", "credentials", *files)

@@ -104,6 +104,10 @@ def test_a_number_without_a_fraction_is_an_int(raw: bytes) -> None:
     assert repr(parse_json(b'{"a": [%s, 1.5, 1e-400]}' % raw)) == "{'a': [1, 1.5, 0]}"
 
 
+def test_a_short_number_stays_short() -> None:
+    assert repr(parse_json(b"[1e300, 9e15]")) == "[1e+300, 9000000000000000]"
+
+
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
