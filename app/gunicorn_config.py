@@ -2,6 +2,8 @@
 
 from typing import Any
 
+# What all processes need is read once, before they are forked.
+import app.web  # noqa: F401
 from app import settings as app_settings
 from app.server import Worker
 from app.traffic import TRAFFIC  # its memory is made here, before the processes are forked
