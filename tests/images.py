@@ -1,6 +1,5 @@
 """Images for tests of the real engine: made on this machine, or served by a registry in memory."""
 
-import fcntl
 import gzip
 import hashlib
 import io
@@ -8,7 +7,6 @@ import json
 import platform
 import subprocess
 import tarfile
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Mapping
@@ -30,9 +28,7 @@ ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), p
 @cache
 def base_image() -> str:
     """The tag of a small Debian with Python 3; made if there is none, once for all processes."""
-    with (Path(tempfile.gettempdir()) / "onejob-base-image.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        done = subprocess.run([SCRIPT, BASE], capture_output=True, text=True, check=False)
+    done = subprocess.run([SCRIPT, BASE], capture_output=True, text=True, check=False)
     require(done.returncode == 0, f"{BASE} can't be made: {done.stderr.strip()}")
     return BASE
 

@@ -1,5 +1,6 @@
 """What a worker needs of its machine is made, once, and what is missing is named."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -98,6 +99,20 @@ def test_the_example_image_is_built_once() -> None:
     assert build_example(images) is False
     assert prepare.SOURCES_LABEL in (images.labels(prepare.EXAMPLE_IMAGE) or {})
     images.close()
+
+
+@pytest.mark.docker
+@pytest.mark.timeout(300)
+def test_who_waits_for_the_example_image_says_so(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "workers.prepare", "--example", "--spool", str(tmp_path)]
+    with (prepare.EXAMPLE_SOURCES / "Dockerfile").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        waits = f"  example     waiting: another process makes {prepare.EXAMPLE_IMAGE}\n"
+        assert waits in iter(process.stdout.readline, "")
+    assert process.stdout.read().split()[:2] == ["example", prepare.EXAMPLE_IMAGE]
+    assert process.wait(30) == 0
 
 
 def test_an_interrupt_while_it_starts_is_answered_without_a_traceback(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The scripts, run for real on a small checkout."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -265,27 +266,120 @@ class TestShared:
         assert engine.wait(10) == 0
 
 
+# In the place of mmdebstrap: tells that it began, gives half an archive, and the rest when it may.
+BOOTSTRAP = """#!/bin/sh
+echo begun >>{folder}/begun
+head -c 512 {folder}/archive
+read -r _ <{folder}/go
+tail -c +513 {folder}/archive
+"""
+
+
+class Bootstrap:
+    """scripts/base-image with a bootstrap that waits, and everything it writes in one directory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.tag = f"onejob-test-base:{uuid.uuid4().hex[:12]}"
+        self._started: list[subprocess.Popen[str]] = []
+        for name in ("bin", "temporary"):
+            (folder / name).mkdir()
+        stand_in = folder / "bin" / "mmdebstrap"
+        stand_in.write_text(BOOTSTRAP.format(folder=folder))
+        stand_in.chmod(0o755)
+        with tarfile.open(folder / "archive", "w") as archive:
+            archive.addfile(tarfile.TarInfo("file"))
+        for name in ("begun", "go"):
+            os.mkfifo(folder / name)
+
+    def start(self) -> subprocess.Popen[str]:
+        """The script, in a process group of its own as in a terminal."""
+        places = {
+            "XDG_CACHE_HOME": str(self.folder / "cache"),
+            "TMPDIR": str(self.folder / "temporary"),
+            "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
+        }
+        process = subprocess.Popen(
+            [ROOT / "scripts" / "base-image", self.tag],
+            env=os.environ | places,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self._started.append(process)
+        return process
+
+    def begun(self) -> None:
+        """Waits until a bootstrap has begun."""
+        assert (self.folder / "begun").read_text() == "begun\n"
+
+    def let(self) -> None:
+        """Lets it go on."""
+        (self.folder / "go").write_text("\n")
+
+    def end(self) -> None:
+        """Ends what a failed test left, and removes the image."""
+        for process in self._started:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        client = docker.from_env()
+        if client.images.list(self.tag):
+            client.images.remove(self.tag)
+        client.close()
+
+
 class TestBaseImage:
     @pytest.fixture
-    def tag(self, tmp_path: Path) -> Iterator[str]:
-        tag = f"onejob-test-base:{uuid.uuid4().hex[:12]}"
-        archive = tmp_path / "empty.tar"
-        tarfile.open(archive, "w").close()
+    def bootstrap(self, tmp_path: Path) -> Iterator[Bootstrap]:
+        require(shutil.which("docker"), "the docker command is not installed")
+        bootstrap = Bootstrap(tmp_path)
+        yield bootstrap
+        bootstrap.end()
+
+    @pytest.mark.docker
+    def test_one_that_is_there_is_not_made_again(self, bootstrap: Bootstrap) -> None:
         client = docker.from_env()
-        client.api.import_image_from_file(str(archive), *tag.split(":"))
-        yield tag
-        client.images.remove(tag)
+        client.api.import_image_from_file(
+            str(bootstrap.folder / "archive"), *bootstrap.tag.split(":")
+        )
+        before = client.images.get(bootstrap.tag).id
+        output, _ = (again := bootstrap.start()).communicate(timeout=30)
+        assert (again.returncode, output.split()) == (0, ["base", bootstrap.tag, "is", "there"])
+        assert client.images.get(bootstrap.tag).id == before
         client.close()
 
     @pytest.mark.docker
-    def test_one_that_is_there_is_not_made_again(self, tag: str) -> None:
-        require(shutil.which("docker"), "the docker command is not installed")
+    def test_the_second_of_two_waits_and_finds_it_there(self, bootstrap: Bootstrap) -> None:
+        first = bootstrap.start()
+        bootstrap.begun()
+        second = bootstrap.start()
+        assert second.stdout is not None
+        waits = "  base        waiting: another scripts/base-image is at work\n"
+        assert second.stdout.readline() == waits
+        bootstrap.let()
+        ends = [process.communicate(timeout=30)[0].split()[-1] for process in (first, second)]
+        assert (ends, first.returncode, second.returncode) == (["made", "there"], 0, 0)
+
+    @pytest.mark.docker
+    @pytest.mark.parametrize(
+        ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)]
+    )
+    def test_one_that_is_broken_off_leaves_nothing(
+        self, bootstrap: Bootstrap, sent: signal.Signals, code: int
+    ) -> None:
+        broken = bootstrap.start()
+        bootstrap.begun()
+        os.killpg(broken.pid, sent)
+        assert broken.wait(30) == code
+        assert list((bootstrap.folder / "temporary").iterdir()) == []
         client = docker.from_env()
-        before = client.images.get(tag).id
-        done = run(ROOT / "scripts" / "base-image", tag)
-        assert (done.returncode, done.stdout.split()) == (0, ["base", tag, "is", "there"])
-        assert client.images.get(tag).id == before
+        assert client.images.list(bootstrap.tag) == []
         client.close()
+        again = bootstrap.start()
+        bootstrap.begun()
+        bootstrap.let()
+        assert again.communicate(timeout=30)[0].endswith("made\n")
 
     def test_without_an_engine_it_says_so(self) -> None:
         require(shutil.which("docker"), "the docker command is not installed")

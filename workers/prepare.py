@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from app import settings as app_settings
 from workers.docker_images import EngineSummary, Images, NoEngine, NotBuilt, NotPulled
@@ -70,7 +71,7 @@ def build_example(images: Images) -> bool:
     Raises Unprepared, NotBuilt.
     """
     with (EXAMPLE_SOURCES / "Dockerfile").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two that start at once need not build it twice
+        _wait_for(lock)  # two that start at once need not build it twice
         digest = _digest(EXAMPLE_SOURCES)
         if (images.labels(EXAMPLE_IMAGE) or {}).get(SOURCES_LABEL) == digest:
             return False
@@ -173,6 +174,14 @@ def _example_base(images: Images) -> str:
         _make_local_base(str(refusal))
         return LOCAL_BASE
     return REGISTRY_BASE
+
+
+def _wait_for(lock: TextIO) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        _say("example", f"waiting: another process makes {EXAMPLE_IMAGE}")
+        fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 def _make_local_base(refusal: str) -> None:
