@@ -138,7 +138,7 @@ class SecondEngine:
         self.start()
 
     def pause(self) -> None:
-        """SIGSTOP: it takes connections and never answers."""
+        """SIGSTOP: it takes connections and never answers, from when this returns."""
         stop(self.pid)
 
     def resume(self) -> None:

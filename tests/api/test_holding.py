@@ -278,9 +278,11 @@ def test_who_is_held_while_redis_is_away_gets_the_result_when_it_is_back(
 ) -> None:
     with sent(api, worker, "one", "wait=60") as connection:
         redis_server.kill()
-        server.until_it_says("nobody can say which jobs are over")
-        assert not has_more(connection)
-        redis_server.restart()
+        try:
+            server.until_it_says("nobody can say which jobs are over")
+            assert not has_more(connection)
+        finally:
+            redis_server.restart()
         worker.respond("hello", "one", body=b"done")
         assert connection.answer().body == b"done"
 

@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.contracts.worlds import (
     TALKS,
     World,
 )
+from tests.images import Registry
 from workers.engine import (
     DEADLINE_LABEL,
     NODE_LABEL,
@@ -42,8 +44,8 @@ def test_an_image_is_the_same_whether_it_is_looked_up_by_tag_or_by_id(world: Wor
 
 
 def test_an_image_that_nobody_has_is_an_image_error(world: World) -> None:
-    with pytest.raises(ImageError):
-        world.engine.image("127.0.0.1:1/nobody:1", refresh=False)
+    with closing(Registry()) as registry, pytest.raises(ImageError):
+        world.engine.image(registry.ref("nobody"), refresh=False)
 
 
 def undated(container: Container) -> Container:

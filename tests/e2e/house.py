@@ -1,10 +1,13 @@
 """The whole product for tests: real Redis, gunicorn, Celery worker and Docker engine."""
 
+import atexit
 import random
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from tests.api.faces import Faces, deployment
 from tests.api.wire import Answer
 from tests.images import base_image
 from tests.second_engine import SecondEngine
+from workers.prepare import install_usher
 
 APP = Path(__file__).parents[1] / "usher" / "app.py"
 # Works until it is told to go on, by a file in a directory that the test can write to.
@@ -78,6 +82,7 @@ class House:
         self.folder = folder
         self._layout = Layout(folder, free_port(), free_port())
         self._settings = {f"ONEJOB_{name.upper()}": str(v) for name, v in settings.items()}
+        self._settings["ONEJOB_USHER"] = str(_usher())
         self.places = [Place(self._layout.spool)]  # the second worker's comes second
         self.stack: HouseStack
         self.faces: Faces
@@ -226,6 +231,14 @@ def until(look: Callable[[], Any], explain: Callable[[], str] = lambda: "") -> A
         assert time.monotonic() < give_up, f"waited in vain: {explain()}"
         time.sleep(0.02)  # other processes' doings are seen by polling only
     return seen
+
+
+@cache
+def _usher() -> Path:
+    """Its binary, compiled once for all houses of this process: each would take a second."""
+    folder = tempfile.TemporaryDirectory(prefix="onejob-usher-")
+    atexit.register(folder.cleanup)
+    return install_usher(Path(folder.name))
 
 
 def free_port() -> int:
