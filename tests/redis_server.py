@@ -82,6 +82,23 @@ class RedisServer:
         """A new client with connections of its own, which repeats nothing by itself."""
         return self._client(30)
 
+    def until_all_is_read(self) -> None:
+        """Waits until its clients have read its answers to what it has done so far."""
+        client = self.connect()
+        client.ping()  # answers to earlier commands have been written before this one's
+        client.close()
+        give_up = time.monotonic() + READY_SECONDS
+        while self._unread():
+            assert time.monotonic() < give_up, "a client reads no answer"
+            time.sleep(0.002)  # nobody tells when a client has read
+
+    def _unread(self) -> bool:
+        """Whether something lies unread on a connection to it, by the kernel's word."""
+        rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        open_ones = [row for row in rows if row[3] == "01"]  # an end that came is unread, too
+        unread = {row[2] for row in open_ones if int(row[4].partition(":")[2], 16)}
+        return f"0100007F:{self.port:04X}" in unread
+
     def kill(self) -> None:
         """kill -9. What it acknowledged is in its append-only file, if that is synced always."""
         self._end(signal.SIGKILL)

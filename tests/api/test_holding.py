@@ -277,6 +277,7 @@ def test_who_is_held_while_redis_is_away_gets_the_result_when_it_is_back(
     api: Faces, hello: str, redis_server: RedisServer, worker: PlayedWorker, server: ApiServer
 ) -> None:
     with sent(api, worker, "one", "wait=60") as connection:
+        redis_server.until_all_is_read()  # the API knows that it was accepted
         redis_server.kill()
         try:
             server.until_it_says("nobody can say which jobs are over")
@@ -291,6 +292,7 @@ def test_who_is_held_longer_than_redis_is_there_was_accepted_all_the_same(
     api: Faces, hello: str, redis_server: RedisServer, worker: PlayedWorker
 ) -> None:
     with sent(api, worker, "one", "wait=2") as connection:
+        redis_server.until_all_is_read()  # the API knows that it was accepted
         redis_server.kill()
         try:
             assert is_the_usual(connection.answer(), "one")
