@@ -74,6 +74,9 @@ class Settings(BaseModel):
     hold_seconds: float = Field(290, ge=0, le=DAY)
     held_connections: int = Field(256, ge=0, le=1000)  # of one process; beyond it nobody waits
     followers: int = Field(64, ge=0, le=1000)  # of logs, in one process
+    # That an answer waits for what replicas printed: a worker hears of it within 1 s, and looks
+    # 0.7 s later.
+    log_wait_seconds: float = Field(3, ge=0, le=60)
     hint_seconds: Seconds = 5  # before a message that seems lost is published again
     prepull: bool = False  # a new deployment's image is pulled before its first job
 

@@ -116,10 +116,12 @@ class Heartbeat:
 
 
 def _tell(attention: Attention, answer: str) -> None:
-    word, _, more = answer.partition(" ")
-    if "followed" in (word, more):
+    before, followed, wished = answer.partition("followed ")
+    if followed:
+        attention.wished_bytes = int(wished)
         attention.followed_until = time.monotonic() + FOLLOWED_SECONDS
-    if word in ("held", "followed"):
+    word = before.strip()
+    if word in ("held", ""):
         return
     if word == "lost":
         attention.lost = True

@@ -1,12 +1,14 @@
 """What running replicas print is told to the ledger, as long as somebody follows.
 
-Nothing is asked of the engine where nobody does. What was told before is not told again, but after
-a pause: then it may be gone, and all is told anew.
+Nothing is asked of the engine where nobody does. First the last part of what was printed is told,
+as much as is wanted; then what comes. What was told before is told again only after a pause, when
+it may be gone, and where more is wanted.
 """
 
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import redis
 
@@ -25,48 +27,64 @@ FEW_PIECES = 1000
 OVERLAP_NS = 10**8  # two streams may be noted in another order than they have their instants
 
 
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """What is told of one attempt: the last part of what was printed before, and what comes."""
+
+    reach: int  # bytes of the part before that were wanted
+    progress: Progress = field(default_factory=Progress)
+
+
 class Relay:
     """The output of one worker's replicas on its way to those who follow it."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._progress: dict[Attention, Progress] = {}
+        self._limit = site.settings.log_limit_bytes
+        self._tellings: dict[Attention, Telling] = {}
         self._batches = 0  # of all
 
     def step(self, now: float) -> None:
         """Tells what is new; `now` is a monotonic clock's. Raises EngineError, redis's errors."""
-        most = self._site.settings.log_limit_bytes
         followed = [a for a in self._site.roster.all() if a.container and a.followed_until > now]
-        self._progress = {a: self._progress.get(a, Progress()) for a in followed}
+        self._tellings = {a: self._telling(a) for a in followed}
         if not followed:
             return
         clock = self._clock()
-        for attention, progress in self._progress.items():
+        for attention, telling in self._tellings.items():
             try:
-                self._tell(attention, progress, most, clock())
+                self._tell(attention, telling, clock())
             except (Stale, NoSuchContainer):
                 continue  # its supervisor sees to that
             except EngineTrouble as error:  # this one's is not the others'
                 logger.warning("%s: nobody can follow it: %s", attention.replica, error)
             except redis.ResponseError as error:
                 logger.warning("%s: nobody can follow it: %s", attention.replica, error)
-                self._progress[attention] = Progress()  # some of it is untold: then all again
+                self._tellings[attention] = Telling(telling.reach)  # some is untold: all again
             except redis.RedisError:
-                self._progress[attention] = Progress()  # some of it may be untold: then all again
+                self._tellings[attention] = Telling(telling.reach)  # some may be untold: all again
                 raise
+
+    def _telling(self, attention: Attention) -> Telling:
+        known = self._tellings.get(attention)
+        if known is not None and known.reach >= attention.wished_bytes:
+            return known
+        return Telling(attention.wished_bytes)
 
     def _clock(self) -> Callable[[], float]:
         """Redis's clock, as it goes on from here: never ahead of it."""
         told, here = self._site.ledger.live.clock(), time.monotonic()
         return lambda: told + time.monotonic() - here
 
-    def _tell(self, attention: Attention, progress: Progress, most: int, now: float) -> None:
-        live, grip = self._site.ledger.live, attention.grip
+    def _tell(self, attention: Attention, telling: Telling, now: float) -> None:
+        live, grip, limit = self._site.ledger.live, attention.grip, self._limit
+        most, progress = min(limit, telling.reach), telling.progress
+        kept = min(limit, 2 * telling.reach)  # what goes to make room are whole batches
         pieces = self._printed(attention, progress, most) if most else []
         first = progress.at == 0  # then also that there is nothing so far
         for batch in _batches(last_part(progress.news(pieces), most)[0], first):
             self._batches += 1
-            live.relay(grip, self._batches, most, batch, first)
+            live.relay(grip, self._batches, kept, batch, first, telling.reach)
             first = False
         live.looked(grip, now)
 

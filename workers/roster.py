@@ -19,7 +19,8 @@ class Attention:
         self.cancel: Reason | None = None  # asked for through the ledger
         self.stopping = False  # this worker is going away
         self.following = False  # its container was seen running
-        self.followed_until = 0.0  # somebody wants its output, by the monotonic clock
+        self.followed_until = 0.0  # somebody wants its output, by the monotonic clock,
+        self.wished_bytes = 0  # and how much of it: the last
         self.container: str | None = None  # its id, once it runs
         self.container_gone = False  # the engine says that it does not run any more
 

@@ -69,7 +69,7 @@ def logs(name: str) -> Response:
     """Lines of its replicas in a window of time, the newest first or the oldest.
 
     Of ended ones what is kept; of running ones what they printed until two seconds ago. A machine
-    that does not answer in three seconds leaves out what its replicas printed since it last did.
+    that does not answer in time leaves out what its replicas printed since it last did.
     """
     window, args = windows.asked(), request.args
     containers, pods = args.getlist("container_name"), args.getlist("pod")

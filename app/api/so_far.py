@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 from app.api.services import services
 from app.domain.job import Job, JobSummary, State
 from app.domain.log import Piece, Progress, pieces_of
-from app.ledger.live import Place, Word
+from app.ledger.live import WHOLE_BYTES, Place, Word
 
-SO_FAR_SECONDS = 3.0  # that an answer waits for workers: one hears within 1 s, looks 0.7 s later
 FRESH_SECONDS = 1.5  # since the last look; the rest of the two is for reading and sending
 POLL_SECONDS = 0.1
-# Bytes that are read of many replicas together, and of one: an answer of Redis holds up others.
+# Bytes that are told and read of many replicas together, and of one: an answer of Redis holds up
+# others.
 ALL_BYTES, ONE_BYTES = 4 * 1024 * 1024, 1024 * 1024
 
 Take = Callable[[list[Word | None], bool], bool]
@@ -33,7 +33,7 @@ class SoFar:
 
 def of(job: Job) -> list[Piece] | None:
     """What a running job printed up to now; None if nobody can say."""
-    _ask(job.uid, [job.id], lambda words, last: last or not any(map(_may_come, words)))
+    _ask(job.uid, [job.id], WHOLE_BYTES, lambda words, last: last or not any(map(_may_come, words)))
     live, place, found, more = services().ledger.live, Place(), list[bytes](), True
     while more:
         news = live.follow(job.uid, job.id, place)
@@ -43,8 +43,9 @@ def of(job: Job) -> list[Piece] | None:
 
 def of_many(uid: str, jobs: Sequence[JobSummary]) -> SoFar:
     """The last part of what these jobs printed up to now: they run, or have no log yet."""
-    live, found = services().ledger.live, SoFar()
-    share = min(ONE_BYTES, ALL_BYTES // max(1, len(jobs)))
+    if not jobs:
+        return SoFar()
+    live, found, share = services().ledger.live, SoFar(), _share(len(jobs))
 
     def take(words: list[Word | None], last: bool) -> bool:
         if not last and any(map(_may_come, words)):
@@ -54,32 +55,42 @@ def of_many(uid: str, jobs: Sequence[JobSummary]) -> SoFar:
         for job, word in zip(jobs, words, strict=True):
             if word and word.log:
                 found.kept[job.id] = replace(job, log=word.log, log_size=word.log_size)
-            elif word and not word.torn_down:
-                whole, found.told[job.id] = live.recent(uid, job.id, job.attempt, share)
+            elif word and word.started and not word.torn_down:
+                whole, found.told[job.id] = live.recent(uid, job.id, word.attempt, share)
                 if not (whole or last):  # it is being told anew
                     return False
         return True
 
-    _ask(uid, [job.id for job in jobs], take)
+    _ask(uid, [job.id for job in jobs], share, take)
     return found
+
+
+def _share(count: int) -> int:
+    """How many bytes of each of so many; a power of two, so that it changes seldom.
+
+    Where it grows, workers begin to tell anew.
+    """
+    most = min(ONE_BYTES, ALL_BYTES // count)
+    return 1 << (most.bit_length() - 1)
 
 
 def _may_come(word: Word | None) -> bool:
     """Whether a worker tells more of it, or keeps its log, if that is waited for."""
-    if word is None or word.torn_down or word.log:
+    if word is None or not word.started or word.torn_down or word.log:
         return False
     if word.state not in (State.STARTING, State.RUNNING):
         return word.state.final
     return word.behind is None or word.behind > FRESH_SECONDS
 
 
-def _ask(uid: str, job_ids: Sequence[str], take: Take) -> None:
-    """Asks for the output of jobs until all of it is taken at once, so that none of it grows old.
+def _ask(uid: str, job_ids: Sequence[str], most: int, take: Take) -> None:
+    """Asks for the last of what jobs print, until all is taken at once: so none of it grows old.
 
     `take` hears how far each is told, and whether that is the last time: workers have had their
     time, or too many wait already.
     """
-    live, give_up = services().ledger.live, time.monotonic() + SO_FAR_SECONDS
-    with services().waiting as may_wait:
-        while not take(live.want(uid, job_ids), not may_wait or time.monotonic() > give_up):
+    here, live = services(), services().ledger.live
+    give_up = time.monotonic() + here.settings.log_wait_seconds
+    with here.waiting as may_wait:
+        while not take(live.want(uid, job_ids, most), not may_wait or time.monotonic() > give_up):
             time.sleep(POLL_SECONDS)  # their workers hear of it and look

@@ -190,9 +190,10 @@ class Attempts:
         return self._freeing("leave", grip, grace_seconds, slots, detail)
 
     def renew(self, node: str, lease_seconds: float, grips: Sequence[Grip]) -> list[str]:
-        """Renews leases; for each `held`, `followed`, `lost` or the reason of a cancel.
+        """Renews leases; for each `held`, `followed <n>`, `lost` or the reason of a cancel.
 
-        Such a reason has ` followed` behind it where somebody follows what the attempt prints.
+        Such a reason has ` followed <n>` behind it where somebody follows what the attempt prints.
+        `n` is how many bytes of that are wanted: its last, in the stored form.
         """
         answers: list[bytes] = []
         for start in range(0, len(grips), RENEW_LIMIT):

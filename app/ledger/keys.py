@@ -23,8 +23,10 @@ _TEMPLATES: Final = {
     "job": "job:%s:%s",  # hash of one job, by uid and id
     "timeline": "job:%s:%s:timeline",  # list of {event, at, detail} (JSON)
     "attempts": "job:%s:%s:attempts",  # list of the attempts that were followed by another (JSON)
-    # hash of what a running replica printed, while somebody follows it: attempt, first and next
-    # (numbers), bytes, told, looked (until when all is told), and the batches by number
+    # hash of what a running replica printed, while somebody follows it: wished (how many of its
+    # last bytes), and what was told: attempt, telling, reach (how many of them it had when that
+    # began), first and next (numbers), bytes, told, looked (until when all is told), and the
+    # batches by number
     "live": "job:%s:%s:live",
     "payload": "payload:%s",  # hash: head, chunks (number), 0, 1, … of a request or response
     # what is due: zsets of refs by instant (seconds since the epoch, Redis's clock)

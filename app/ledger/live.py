@@ -1,8 +1,9 @@
 """What running replicas print, as long as somebody follows: nothing is kept where nobody does.
 
 Who follows says so whenever it asks, and the worker that holds the attempt hears of it when it
-renews its lease. Then it tells what the replica printed so far, and from then on what comes. After
-each look it says until when all is told, new or not: so whoever asks once knows how old it is.
+renews its lease. Then it tells the last part of what the replica printed so far, as many bytes as
+are wanted, and from then on what comes. After each look it says until when all is told, new or not:
+so whoever asks once knows how old it is.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from app.ledger.verbs import Verbs
 WANTED_SECONDS = 10.0  # that a question keeps the worker telling
 LIVE_SECONDS = 60  # that what was told is kept, after the last question or word
 BATCH_BYTES = 256 * 1024  # that are told, or asked for, at once
+WHOLE_BYTES = 2**31  # more than any log has
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,9 @@ class Word:
     torn_down: bool  # it is over and its container gone
     log: str | None  # token of its log, once that is kept
     log_size: int | None
-    behind: float | None  # seconds since the last look at what its attempt printed, if any
+    attempt: int
+    started: bool  # its replica: else there is nothing to look at
+    behind: float | None  # seconds since the last look at what that printed, if any told enough
 
 
 class Live:
@@ -61,12 +65,12 @@ class Live:
         self._client = client
         self._verbs = verbs
 
-    def want(self, uid: str, job_ids: Sequence[str]) -> list[Word | None]:
+    def want(self, uid: str, job_ids: Sequence[str], most: int = WHOLE_BYTES) -> list[Word | None]:
         """Says that somebody wants the output of these jobs, and how far it is; None: it is gone.
 
-        One round trip.
+        Of each its last part is wanted, `most` bytes of the stored form. One round trip.
         """
-        words = self._verbs("want", uid, WANTED_SECONDS, LIVE_SECONDS, *job_ids)
+        words = self._verbs("want", uid, most, WANTED_SECONDS, LIVE_SECONDS, *job_ids)
         return [word and _word(*map(records.text, word)) for word in words]
 
     def recent(self, uid: str, job_id: str, attempt: int, most: int) -> tuple[bool, bytes]:
@@ -79,7 +83,8 @@ class Live:
 
     def follow(self, uid: str, job_id: str, place: Place) -> News:
         """What came behind a place. Raises NotFound."""
-        args = (place.attempt, place.number, WANTED_SECONDS, BATCH_BYTES, LIVE_SECONDS)
+        bounds = (WHOLE_BYTES, WANTED_SECONDS, BATCH_BYTES, LIVE_SECONDS)
+        args = (place.attempt, place.number, *bounds)
         raw_state, *rest = self._verbs("follow", uid, job_id, *args)
         if raw_state == b"missing":
             raise NotFound(f"no job {job_id!r}")
@@ -90,13 +95,21 @@ class Live:
         known = records.text(replica) or None
         return News(state, torn_down, place, telling, known, bool(more), batches)
 
-    def relay(self, grip: Grip, number: int, most: int, batch: bytes, anew: bool = False) -> None:
+    def relay(
+        self,
+        grip: Grip,
+        number: int,
+        most: int,
+        batch: bytes,
+        anew: bool = False,
+        reach: int = WHOLE_BYTES,
+    ) -> None:
         """Tells some output; its holder counts the batches. Of all, `most` bytes are kept.
 
-        With `anew` all is told from the beginning on, this first. Raises Stale, and
-        redis.ResponseError where Redis is full.
+        With `anew` a telling begins, this first; it has the last `reach` bytes of what was printed
+        before, if not more. Raises Stale, and redis.ResponseError where Redis is full.
         """
-        numbers: tuple[Any, ...] = (grip.attempt, grip.fence, number, most, LIVE_SECONDS, int(anew))
+        numbers = (grip.attempt, grip.fence, number, most, LIVE_SECONDS, int(anew), reach)
         if self._verbs("relay", grip.uid, grip.id, *numbers, batch) != b"done":
             raise Stale(grip.ref)
 
@@ -115,11 +128,21 @@ class Live:
             raise Stale(grip.ref)
 
 
-def _word(state: str, teardown: str, log: str, log_size: str, behind: str) -> Word:
+def _word(
+    state: str,
+    teardown: str,
+    log: str,
+    log_size: str,
+    attempt: str,
+    started_at: str,
+    behind: str,
+) -> Word:
     return Word(
         state=State(state),
         torn_down=State(state).final and not teardown,
         log=log or None,
         log_size=int(log_size) if log_size else None,
+        attempt=int(attempt),
+        started=bool(started_at),
         behind=float(behind) if behind else None,
     )

@@ -23,7 +23,19 @@ def server(
     folder = tmp_path_factory.mktemp("api")
     volumes = folder / "volumes.toml"
     volumes.write_text('[datasets]\npath = "/srv/datasets"\nread_only = true\n')
-    started = ApiServer.start(folder, redis_server.url, volumes_file=volumes)
+    patient = {"log_wait_seconds": 15}  # what a played worker has to tell, this machine may hold up
+    started = ApiServer.start(folder, redis_server.url, volumes_file=volumes, **patient)
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="session")
+def impatient_server(
+    redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ApiServer]:
+    """One that hardly waits for what replicas printed."""
+    folder = tmp_path_factory.mktemp("impatient-api")
+    started = ApiServer.start(folder, redis_server.url, log_wait_seconds=0.05)
     yield started
     started.stop()
 
@@ -38,6 +50,12 @@ def ledger(redis_client: redis.Redis) -> Ledger:
 def api(server: ApiServer, ledger: Ledger) -> Faces:
     """Both faces of the API, with a key and a token; no deployment yet."""
     return Faces.of(server.port, ledger)
+
+
+@pytest.fixture
+def impatient(impatient_server: ApiServer, ledger: Ledger) -> Faces:
+    """Both faces of an API that hardly waits for what replicas printed."""
+    return Faces.of(impatient_server.port, ledger)
 
 
 @pytest.fixture

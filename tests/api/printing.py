@@ -6,6 +6,7 @@ from collections.abc import Callable
 from app.domain.job import Reason, State
 from app.domain.log import Piece, Stream
 from app.ledger.attempts import Grip
+from app.ledger.live import WHOLE_BYTES
 from tests.api.worker import LEASE_SECONDS, NODE, PlayedWorker
 
 AT = 1_700_000_000_000_000_000
@@ -28,7 +29,12 @@ class Printing:
 
     def wanted(self) -> bool:
         """Whether its worker hears that somebody follows."""
-        return self.ledger.attempts.renew(NODE, LEASE_SECONDS, [self.grip]) == ["followed"]
+        return self.wish() > 0
+
+    def wish(self) -> int:
+        """How many bytes of its output somebody wants, as its worker hears."""
+        (answer,) = self.ledger.attempts.renew(NODE, LEASE_SECONDS, [self.grip])
+        return int(answer.partition("followed ")[2] or 0)
 
     def says(self, *texts: bytes, stream: Stream = Stream.STDOUT) -> None:
         """Prints, and its worker tells that."""
@@ -37,12 +43,12 @@ class Printing:
         self.pieces += new
         self.tell(new)
 
-    def tell(self, pieces: list[Piece]) -> None:
+    def tell(self, pieces: list[Piece], anew: bool = False, reach: int = WHOLE_BYTES) -> None:
         """Its worker looks, and tells something."""
         now = self.ledger.live.clock()
         self._batches += 1
         batch = b"".join(piece.stored() for piece in pieces)
-        self.ledger.live.relay(self.grip, self._batches, MOST, batch)
+        self.ledger.live.relay(self.grip, self._batches, MOST, batch, anew, reach)
         self.ledger.live.looked(self.grip, now)
 
     def falls_silent(self) -> None:

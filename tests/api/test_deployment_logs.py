@@ -231,15 +231,16 @@ def test_nothing_of_one_grows_old_while_another_is_waited_for(
 
 
 def test_a_machine_that_does_not_answer_hides_nothing_that_is_known(
-    api: Faces, worker: PlayedWorker, two: tuple[str, Printing, Printing]
+    impatient: Faces, worker: PlayedWorker, two: tuple[str, Printing, Printing]
 ) -> None:
     name, first, second = two
-    run(api, worker, name, b"kept\n", at=first.began - 1)
+    run(impatient, worker, name, b"kept\n", at=first.began - 1)
     first.says(b"told\n")
     first.falls_silent()
     second.says(b"told, and its end is near\n")
     second.exits(b"untold\n")
-    assert messages(ask(api, name, order="asc")) == ["kept", "told", "told, and its end is near"]
+    answer = ask(impatient, name, order="asc")
+    assert messages(answer) == ["kept", "told", "told, and its end is near"]
 
 
 def test_lines_of_a_job_that_ends_meanwhile_come_once(

@@ -18,7 +18,7 @@ from app.api.following import STILL_HERE, Followers
 from app.domain.job import Job, Reason
 from app.domain.log import Piece, Stream
 from app.ledger import Ledger, connect
-from app.ledger.live import Place
+from app.ledger.live import WHOLE_BYTES, Place
 from tests.api.events import Events
 from tests.api.faces import Faces
 from tests.api.printing import AT, Printing, until
@@ -90,6 +90,19 @@ def test_who_comes_later_gets_all_of_it(api: Faces, hello: str, printing: Printi
             assert first.message() == "2"
             printing.ends()
             assert first.event()[0] == second.event()[0] == "end"
+
+
+def test_who_follows_where_only_the_last_part_was_told_gets_all_of_it(
+    api: Faces, hello: str, printing: Printing
+) -> None:
+    printing.says(b"1\n", b"2\n")
+    printing.tell(printing.pieces[1:], anew=True, reach=1024)  # for who wanted no more
+    with Events(api, hello, "j") as events:
+        until(lambda: printing.wish() == WHOLE_BYTES)
+        printing.tell(printing.pieces, anew=True)
+        assert [events.message(), events.message()] == ["1", "2"]
+        printing.ends(b"3\n")
+        assert events.message() == "3"
 
 
 def test_a_job_that_is_over_is_followed_to_its_end_at_once(
@@ -352,8 +365,8 @@ def test_the_last_part_has_whole_pieces_and_a_bound(printing: Printing, ledger: 
     assert live.recent(uid, "j", 1, 1000) == (False, pieces[0])  # the rest is on its way
 
 
-def test_where_no_worker_tells_it_says_so(api: Faces, hello: str, printing: Printing) -> None:
-    answer = api.control("GET", f"/job-deployments/{hello}/jobs/j/logs")
+def test_where_no_worker_tells_it_says_so(impatient: Faces, hello: str, printing: Printing) -> None:
+    answer = impatient.control("GET", f"/job-deployments/{hello}/jobs/j/logs")
     assert (answer.status, answer["Retry-After"]) == (404, "1")
     assert "running" in answer.json["message"]
     assert printing.wanted()  # the next one finds it

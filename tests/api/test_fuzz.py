@@ -114,8 +114,9 @@ load_all_checks()
 def impatient(
     redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ApiServer]:
-    """An API that does not hold answers back: no job ends here."""
-    started = ApiServer.start(tmp_path_factory.mktemp("api"), redis_server.url, hold_seconds=0)
+    """An API that does not hold answers back: no job ends here, and no worker looks."""
+    waits = {"hold_seconds": 0, "log_wait_seconds": 0.05}
+    started = ApiServer.start(tmp_path_factory.mktemp("api"), redis_server.url, **waits)
     yield started
     started.stop()
 

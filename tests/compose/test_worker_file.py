@@ -16,6 +16,7 @@ OF_THE_API = {
     *("bind", "public_url", "api_workers", "api_threads", "token_seconds", "refresh_seconds"),
     *("request_limit_bytes", "queue_limit", "memory_limit_bytes"),
     *("head_seconds", "body_seconds", "hold_seconds", "held_connections", "followers"),
+    "log_wait_seconds",
 }
 CHOICES = {
     "worker": (WORKER_FILE,),

@@ -1,12 +1,15 @@
 """What a running replica prints is told to the ledger while somebody follows, and only then."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
+import redis
 
 from app.domain.job import Reason, State
-from app.domain.log import Piece, pieces_of
-from app.ledger.live import Place
+from app.domain.log import Piece, Stream, pieces_of
+from app.ledger.live import WHOLE_BYTES, Place
 from tests.workers.rig import Background, Rig, Usher, runs
 from workers.engine import EngineUnavailable
 from workers.heartbeat import FOLLOWED_SECONDS, Heartbeat
@@ -166,13 +169,75 @@ def test_what_a_full_redis_refused_is_told_later(rig: Rig) -> None:
     followed.told()
     followed.step()
     rig.engine.write(rig.replica(), b"three\n")
-    rig.ledger.client.config_set("maxmemory", "1")
-    try:
-        followed.step()
-    finally:
-        rig.ledger.client.config_set("maxmemory", "0")
+    before = rig.ledger.client.hgetall(live_of(rig))
+    with full(rig.ledger.client):
+        for _ in range(3):
+            followed.step()
+        assert rig.ledger.client.hgetall(live_of(rig)) == before
+        assert followed.told() == [b"one\n", b"two\n"]
     followed.step()
     assert followed.told() == [b"one\n", b"two\n", b"three\n"]
+    followed.ends()
+
+
+def test_a_full_redis_hears_that_there_is_no_news(rig: Rig) -> None:
+    followed = Followed(rig)
+    followed.told()
+    followed.step()
+    looked = rig.ledger.client.hget(live_of(rig), "looked")
+    with full(rig.ledger.client):
+        followed.step()
+        assert rig.ledger.client.hget(live_of(rig), "looked") > looked
+    followed.ends()
+
+
+@contextmanager
+def full(client: redis.Redis) -> Iterator[None]:
+    """In the block Redis has no room."""
+    client.config_set("maxmemory", "1")
+    try:
+        yield
+    finally:
+        client.config_set("maxmemory", "0")
+
+
+def test_no_more_is_told_than_is_wanted(rig: Rig) -> None:
+    followed, live = Followed(rig), rig.ledger.live
+    size = len(Piece(0, Stream.STDOUT, b"two\n").stored())
+
+    def ask(most: int) -> bytes:
+        live.want(rig.uid, ["j1"], most)
+        followed.step()
+        return live.recent(rig.uid, "j1", 1, WHOLE_BYTES)[1]
+
+    assert texts(ask(size)) == [b"two\n"]
+    rig.engine.write(rig.replica(), b"3333\n444\n")
+    told = ask(size)
+    assert texts(told) == [b"two\n", b"444\n"]
+    assert ask(size - 1) == told  # there is more than that
+    assert live.follow(rig.uid, "j1", Place()).batches == []  # for who wants all it has a gap
+    followed.step()
+    everything = [b"one\n", b"two\n", b"3333\n", b"444\n"]
+    assert followed.told() == texts(ask(size)) == everything
+    followed.ends()
+
+
+def texts(stored: bytes) -> list[bytes]:
+    return [piece.text for piece in pieces_of([stored])]
+
+
+def test_a_part_that_is_told_has_its_last_bytes_whatever_comes(rig: Rig) -> None:
+    followed, live = Followed(rig), rig.ledger.live
+    lines = [b"%06d\n" % n for n in range(20)]
+    most = 5 * len(Piece(0, Stream.STDOUT, lines[0]).stored()) + 1  # and the end of one that is cut
+    for n, line in enumerate(lines):
+        rig.engine.write(rig.replica(), line)
+        live.want(rig.uid, ["j1"], most)
+        followed.step()
+        if n >= 4:
+            assert texts(live.recent(rig.uid, "j1", 1, most)[1]) == lines[n - 4 : n + 1]
+    kept = live.recent(rig.uid, "j1", 1, WHOLE_BYTES)[1]
+    assert len(kept) <= 2 * most
     followed.ends()
 
 
