@@ -24,15 +24,18 @@ RELAY_SECONDS = 0.7  # with the API's own pause the output is seen within two se
 # That are asked for where a few are likely. Docker reads all that it is asked for, and then leaves
 # out what is too old: of 20,000 lines that took it 100 ms, of these 3 ms.
 FEW_PIECES = 1000
+REST_SECONDS = 2.0  # after a refusal: who begins anew reads all, and is most likely refused again
 OVERLAP_NS = 10**8  # two streams may be noted in another order than they have their instants
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Telling:
     """What is told of one attempt: the last part of what was printed before, and what comes."""
 
     reach: int  # bytes of the part before that were wanted
     progress: Progress = field(default_factory=Progress)
+    begun: bool = False
+    rests_until: float = 0.0  # it was refused
 
 
 class Relay:
@@ -53,14 +56,18 @@ class Relay:
         clock = self._clock()
         for attention, telling in self._tellings.items():
             try:
-                self._tell(attention, telling, clock())
+                if now >= telling.rests_until:
+                    self._tell(attention, telling, clock())
+                    telling.rests_until = 0.0
             except (Stale, NoSuchContainer):
                 continue  # its supervisor sees to that
             except EngineTrouble as error:  # this one's is not the others'
                 logger.warning("%s: nobody can follow it: %s", attention.replica, error)
             except redis.ResponseError as error:
-                logger.warning("%s: nobody can follow it: %s", attention.replica, error)
-                self._tellings[attention] = Telling(telling.reach)  # some is untold: all again
+                if not telling.rests_until:
+                    logger.warning("%s: nobody can follow it: %s", attention.replica, error)
+                again = Telling(telling.reach, rests_until=now + REST_SECONDS)  # some is untold
+                self._tellings[attention] = again
             except redis.RedisError:
                 self._tellings[attention] = Telling(telling.reach)  # some may be untold: all again
                 raise
@@ -81,11 +88,10 @@ class Relay:
         most, progress = min(limit, telling.reach), telling.progress
         kept = min(limit, 2 * telling.reach)  # what goes to make room are whole batches
         pieces = self._printed(attention, progress, most) if most else []
-        first = progress.at == 0  # then also that there is nothing so far
-        for batch in _batches(last_part(progress.news(pieces), most)[0], first):
+        for batch in _batches(last_part(progress.news(pieces), most)[0], not telling.begun):
             self._batches += 1
-            live.relay(grip, self._batches, kept, batch, first, telling.reach)
-            first = False
+            live.relay(grip, self._batches, kept, batch, not telling.begun, telling.reach)
+            telling.begun = True
         live.looked(grip, now)
 
     def _printed(self, attention: Attention, progress: Progress, most: int) -> list[Piece]:
@@ -97,7 +103,8 @@ class Relay:
         return logs(attention.container, most_pieces, since)
 
 
-def _batches(pieces: Sequence[Piece], first: bool) -> Iterator[bytes]:
+def _batches(pieces: Sequence[Piece], begins: bool) -> Iterator[bytes]:
+    """Where a telling begins there is one also of nothing."""
     batch = bytearray()
     for piece in pieces:
         stored = piece.stored()
@@ -105,5 +112,5 @@ def _batches(pieces: Sequence[Piece], first: bool) -> Iterator[bytes]:
             yield bytes(batch)
             batch.clear()
         batch += stored
-    if batch or (first and not pieces):
+    if batch or (begins and not pieces):
         yield bytes(batch)

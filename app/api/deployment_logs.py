@@ -151,8 +151,8 @@ def _printed(uid: str, pods: list[str]) -> tuple[list[JobSummary], dict[str, byt
     still = [job for job in unkept if not job.state.final][:REPLICAS]
     just_ended = [job for job in unkept if _has_just_ended(job)][:REPLICAS]
     now = so_far.of_many(uid, still + just_ended)
-    kept = [*(job for job in some if job.log), *now.kept.values()]
-    return kept + [jobs[job_id] for job_id in now.told], now.told
+    printed = [*(job for job in some if job.log), *now.jobs]
+    return [job for job in printed if not pods or job.replica in pods], now.told
 
 
 def _has_just_ended(job: JobSummary) -> bool:

@@ -25,20 +25,30 @@ Take = Callable[[list[Word | None], bool], bool]
 
 @dataclass(frozen=True, slots=True)
 class SoFar:
-    """What some jobs printed, by their ids."""
+    """What some jobs printed."""
 
-    kept: dict[str, JobSummary] = field(default_factory=dict)  # those that have a log by now
-    told: dict[str, bytes] = field(default_factory=dict)  # of the others: the stored form
+    jobs: list[JobSummary] = field(default_factory=list)  # as they are now
+    told: dict[str, bytes] = field(default_factory=dict)  # of those without a log: the stored form
 
 
 def of(job: Job) -> list[Piece] | None:
     """What a running job printed up to now; None if nobody can say."""
-    _ask(job.uid, [job.id], WHOLE_BYTES, lambda words, last: last or not any(map(_may_come, words)))
+    seen: list[Word | None] = []
+
+    def take(words: list[Word | None], last: bool) -> bool:
+        seen[:] = words
+        return last or not any(map(_may_come, words))
+
+    _ask(job.uid, [job.id], WHOLE_BYTES, take)
+    (word,) = seen
+    if word is None or not word.started:
+        return None
     live, place, found, more = services().ledger.live, Place(), list[bytes](), True
     while more:
         news = live.follow(job.uid, job.id, place)
         found, place, more = found + news.batches, news.place, news.more
-    return Progress().news(pieces_of(found)) if place.attempt else None
+    # What an earlier attempt printed is not this one's.
+    return Progress().news(pieces_of(found)) if place.attempt == str(word.attempt) else None
 
 
 def of_many(uid: str, jobs: Sequence[JobSummary]) -> SoFar:
@@ -50,12 +60,13 @@ def of_many(uid: str, jobs: Sequence[JobSummary]) -> SoFar:
     def take(words: list[Word | None], last: bool) -> bool:
         if not last and any(map(_may_come, words)):
             return False
-        found.kept.clear()
+        found.jobs.clear()
         found.told.clear()
         for job, word in zip(jobs, words, strict=True):
             if word and word.log:
-                found.kept[job.id] = replace(job, log=word.log, log_size=word.log_size)
+                found.jobs.append(_now(job, word))
             elif word and word.started and not word.torn_down:
+                found.jobs.append(_now(job, word))
                 whole, found.told[job.id] = live.recent(uid, job.id, word.attempt, share)
                 if not (whole or last):  # it is being told anew
                     return False
@@ -63,6 +74,13 @@ def of_many(uid: str, jobs: Sequence[JobSummary]) -> SoFar:
 
     _ask(uid, [job.id for job in jobs], share, take)
     return found
+
+
+def _now(job: JobSummary, word: Word) -> JobSummary:
+    """A job that was listed a while ago: it may have begun again since."""
+    return replace(
+        job, attempt=word.attempt, replica=word.replica, log=word.log, log_size=word.log_size
+    )
 
 
 def _share(count: int) -> int:

@@ -54,7 +54,8 @@ class Word:
     log: str | None  # token of its log, once that is kept
     log_size: int | None
     attempt: int
-    started: bool  # its replica: else there is nothing to look at
+    replica: str | None
+    started: bool  # that is: else there is nothing to look at
     behind: float | None  # seconds since the last look at what that printed, if any told enough
 
 
@@ -134,6 +135,7 @@ def _word(
     log: str,
     log_size: str,
     attempt: str,
+    replica: str,
     started_at: str,
     behind: str,
 ) -> Word:
@@ -143,6 +145,7 @@ def _word(
         log=log or None,
         log_size=int(log_size) if log_size else None,
         attempt=int(attempt),
+        replica=replica or None,
         started=bool(started_at),
         behind=float(behind) if behind else None,
     )

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 
 import pytest
 from flask import Flask
@@ -16,6 +17,7 @@ from app.web import create_app
 from tests.api.faces import Faces
 from tests.api.printing import Printing, until
 from tests.api.server import CLIENT_ID, CLIENT_SECRET, TOKEN_SECRET
+from tests.api.wire import Answer
 from tests.api.worker import NODE, PlayedWorker
 from tests.redis_server import RedisServer
 
@@ -46,10 +48,18 @@ def app(redis_url: str) -> Flask:
     return create_app(Settings(redis_url=redis_url, log_wait_seconds=30, **secrets))
 
 
+def look_until(asked: Future[Answer], *crowd: Printing) -> None:
+    """Their workers look on, as they do, until there is an answer."""
+    while not wait([asked], 0.2).done:
+        for printing in crowd:
+            printing.tell([])
+
+
 def test_a_job_that_began_again_since_it_was_listed_has_its_new_lines(
     redis_server: RedisServer, ledger: Ledger, printing: Printing
 ) -> None:
-    listed = ledger.jobs.page(printing.grip.uid, 1).jobs
+    (job,) = ledger.jobs.page(printing.grip.uid, 1).jobs
+    listed = [replace(job, replica="as it was named")]
     printing.says(b"first\n")
     ledger.attempts.abandon(printing.grip, Reason.SIGNALLED, "it crashed")
     ledger.attempts.requeue(printing.grip)
@@ -58,6 +68,18 @@ def test_a_job_that_began_again_since_it_was_listed_has_its_new_lines(
     with app(redis_server.url).app_context():
         found = so_far.of_many(printing.grip.uid, listed)
     assert found.told == {"j": again.pieces[0].stored()}
+    assert [(job.attempt, job.replica) for job in found.jobs] == [(2, again.replica)]
+
+
+def test_a_jobs_own_log_has_nothing_of_an_earlier_attempt(
+    api: Faces, hello: str, ledger: Ledger, printing: Printing
+) -> None:
+    printing.says(b"first\n")
+    ledger.live.want(printing.grip.uid, ["j"])
+    ledger.attempts.abandon(printing.grip, Reason.SIGNALLED, "it crashed")
+    ledger.attempts.requeue(printing.grip)
+    printing.worker.claim(hello, "j")  # its image is being pulled
+    assert api.control("GET", f"/job-deployments/{hello}/jobs/j/logs").status == 404
 
 
 def test_where_nothing_runs_redis_is_not_asked() -> None:
@@ -102,6 +124,7 @@ def test_a_deployments_logs_want_no_more_than_they_read(api: Faces, worker: Play
             until(printing.wanted)
             assert printing.wish() == 512 * 1024
             printing.says(b"here\n")
+        look_until(asked, *crowd)
         assert len(asked.result().json) == 5
 
 
@@ -114,6 +137,7 @@ def test_what_was_told_for_who_wants_less_is_not_taken_for_all(
         asked = threads.submit(api.control, "GET", f"/job-deployments/{hello}/jobs/j/logs")
         until(lambda: printing.wish() == WHOLE_BYTES)
         printing.tell(printing.pieces, anew=True)
+        look_until(asked, printing)
         assert asked.result().body == b"1\n2\n"
 
 

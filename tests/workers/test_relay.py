@@ -41,6 +41,11 @@ class Followed:
         self.heartbeat.beat(0)
         self.relay.step(time.monotonic())
 
+    def rests(self) -> None:
+        """The time goes by in which it asks for nothing after a refusal."""
+        for telling in self.relay._tellings.values():
+            telling.rests_until = min(telling.rests_until, time.monotonic())
+
     def told(self) -> list[bytes]:
         """What somebody who follows from the beginning is told; this keeps it wanted."""
         return [piece.text for piece in self.pieces()]
@@ -164,6 +169,28 @@ def test_a_burst_between_two_looks_is_told_in_full(rig: Rig) -> None:
     followed.ends()
 
 
+def test_one_that_prints_nothing_is_told_once(rig: Rig) -> None:
+    followed = Followed(rig)
+    rig.engine.forget_output(rig.replica())
+    followed.told()
+    for _ in range(3):
+        followed.step()
+    assert rig.ledger.client.hget(live_of(rig), "telling") == b"1"
+    rig.engine.write(rig.replica(), b"at last\n")
+    followed.step()
+    assert followed.told() == [b"at last\n"]
+    followed.ends()
+
+
+def test_who_wants_what_is_printed_and_does_not_say_how_much_wants_all(rig: Rig) -> None:
+    followed = Followed(rig)
+    followed.told()
+    rig.ledger.client.hdel(live_of(rig), "wished")  # as an API of an earlier version
+    followed.step()
+    assert followed.told() == [b"one\n", b"two\n"]
+    followed.ends()
+
+
 def test_what_a_full_redis_refused_is_told_later(rig: Rig) -> None:
     followed = Followed(rig)
     followed.told()
@@ -175,8 +202,35 @@ def test_what_a_full_redis_refused_is_told_later(rig: Rig) -> None:
             followed.step()
         assert rig.ledger.client.hgetall(live_of(rig)) == before
         assert followed.told() == [b"one\n", b"two\n"]
+    followed.rests()
     followed.step()
     assert followed.told() == [b"one\n", b"two\n", b"three\n"]
+    followed.ends()
+
+
+def test_after_a_refusal_the_engine_has_a_rest(rig: Rig) -> None:
+    followed = Followed(rig)
+    followed.told()
+    followed.step()
+    rig.engine.write(rig.replica(), b"three\n")
+    rig.engine.calls.clear()
+    with full(rig.ledger.client):
+        for _ in range(5):
+            followed.step()
+        assert rig.engine.calls.count("logs") == 1
+        followed.rests()
+        followed.step()
+        assert rig.engine.calls.count("logs") == 2
+    followed.ends()
+
+
+def test_a_full_redis_hears_that_there_is_nothing_so_far(rig: Rig) -> None:
+    followed = Followed(rig)
+    rig.engine.forget_output(rig.replica())
+    with full(rig.ledger.client):
+        followed.told()
+        followed.step()
+        assert rig.ledger.client.hget(live_of(rig), "looked")
     followed.ends()
 
 

@@ -5,10 +5,11 @@
 -- Reads job; reads and writes live. Returns 'done' | 'stale'.
 -- Repeated by the same holder: 'done' again, and appended once. A holder that begins anew tells again
 -- what was told: that is another telling, and what is left of the one before goes. Fails where Redis is
--- full, and then changes nothing.
+-- full, and then changes nothing; an empty batch passes.
 local uid, id, attempt, fence, number, most, ttl, anew, reach, batch = unpack(ARGV)
 local job = fields(K.job(uid, id), 'state', 'attempt', 'fence')
 if not job.state or not holds(job, attempt, fence) then return 'stale' end
+if batch == '' then write_even_if_full() end -- it takes no room
 local key, name = K.live(uid, id), attempt .. '.' .. fence .. '.' .. number
 local live = fields(key, 'attempt', 'telling', 'first', 'next', 'bytes', 'told', 'wished')
 if live.told == name then return 'done' end

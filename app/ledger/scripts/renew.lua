@@ -11,7 +11,8 @@ local any = redis.call('EXISTS', K.followed()) == 1
 
 local function followed(uid, id)
   if not any or tonumber(redis.call('ZSCORE', K.followed(), ref_of(uid, id)) or 0) <= t then return end
-  return 'followed ' .. (redis.call('HGET', K.live(uid, id), 'wished') or 0)
+  -- Who does not say how much wants all: an API from before wishes had a size.
+  return 'followed ' .. (redis.call('HGET', K.live(uid, id), 'wished') or '2147483648')
 end
 
 for i = 3, #ARGV, 4 do
