@@ -1,19 +1,18 @@
 """/status and /result: what they say of a job in every state that it can be in."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from app.domain.job import Reason, State
 from app.ledger import Ledger
+from tests.api.ends import Play, cancel, ends, expire
 from tests.api.faces import Faces
 from tests.api.wire import Answer
 from tests.api.worker import OK, PlayedWorker
 
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
-Play = Callable[[PlayedWorker, str], object]
 
 
 def started(api: Faces, worker: PlayedWorker, play: Play, **headers: str) -> str:
@@ -33,22 +32,6 @@ def claim(worker: PlayedWorker, job_id: str) -> None:
 
 def run(worker: PlayedWorker, job_id: str) -> None:
     worker.run("hello", job_id)
-
-
-def ends(state: State, reason: Reason, detail: str, **fields: str | int) -> Play:
-    """The job ends without a response."""
-    return lambda worker, job_id: worker.finish("hello", job_id, state, reason, detail, **fields)
-
-
-def expire(worker: PlayedWorker, job_id: str) -> None:
-    uid = worker.ledger.deployments.get("hello").uid
-    worker.ledger.client.hset(f"onejob:job:{uid}:{job_id}", "expires_at", "1")
-    worker.ledger.jobs.expire(uid, job_id)
-
-
-def cancel(worker: PlayedWorker, job_id: str) -> None:
-    uid = worker.ledger.deployments.get("hello").uid
-    worker.ledger.jobs.cancel(uid, job_id, Reason.CANCELLED, "cancelled on request")
 
 
 OPEN: list[tuple[Play, str, str]] = [

@@ -16,6 +16,7 @@ from verda.job_deployments import JobDeploymentsService
 from app.domain.errors import NotFound
 from app.domain.job import Reason, State
 from app.ledger import Ledger
+from tests.api.ends import cancel, ends, expire
 from tests.api.sdk import refused, wanted
 from tests.api.worker import PlayedWorker
 
@@ -221,22 +222,6 @@ def test_a_body_over_the_limit(inference: InferenceClient) -> None:
     body = "x" * (32 * 1024 * 1024 + 1)
     words = "over the limit of 33554432 bytes"
     refused(413, "payload_too_large", words, lambda: inference.post("x", data=body))
-
-
-def expire(worker: PlayedWorker, job_id: str) -> None:
-    uid = worker.ledger.deployments.get("hello").uid
-    worker.ledger.client.hset(f"onejob:job:{uid}:{job_id}", "expires_at", "1")
-    worker.ledger.jobs.expire(uid, job_id)
-
-
-def cancel(worker: PlayedWorker, job_id: str) -> None:
-    uid = worker.ledger.deployments.get("hello").uid
-    worker.ledger.jobs.cancel(uid, job_id, Reason.CANCELLED, "cancelled on request")
-
-
-def ends(state: State, reason: Reason, detail: str) -> Callable[[PlayedWorker, str], None]:
-    """The job ends without a response."""
-    return lambda worker, job_id: worker.finish("hello", job_id, state, reason, detail)
 
 
 ENDS: list[tuple[Callable[[PlayedWorker, str], None], int, str, str]] = [
