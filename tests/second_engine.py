@@ -79,6 +79,12 @@ def _folder(number: int) -> Path:
     return Path(tempfile.gettempdir()) / f"{NAME}-{number}"
 
 
+def control_groups(name: str) -> list[Path]:
+    """All of that name; those of other tests' containers come and go while one looks."""
+    walk = os.walk(CGROUPS)  # which passes over what has just gone
+    return [Path(folder) / name for folder, inside, _ in walk if name in inside]
+
+
 class SecondEngine:
     """One dockerd, its machine, and its files. What `live_restore` says holds at its next start."""
 

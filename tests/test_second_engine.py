@@ -1,6 +1,5 @@
 """The second engine for tests: it is another one, it can be broken, and nothing is left of it."""
 
-import os
 import signal
 import socket
 import subprocess
@@ -16,7 +15,13 @@ import requests
 
 from tests.e2e.house import until
 from tests.images import base_image
-from tests.second_engine import CGROUPS, SecondEngine, loaded_engine, own_number, second_engine
+from tests.second_engine import (
+    SecondEngine,
+    control_groups,
+    loaded_engine,
+    own_number,
+    second_engine,
+)
 
 pytestmark = [pytest.mark.docker, pytest.mark.root]
 
@@ -68,12 +73,6 @@ def state(container: Any) -> str:
     """What its engine says now."""
     container.reload()
     return str(container.status)
-
-
-def control_groups(name: str) -> list[Path]:
-    """All of that name; those of other tests' containers come and go while one looks."""
-    walk = os.walk(CGROUPS)  # which passes over what has just gone
-    return [Path(folder) / name for folder, inside, _ in walk if name in inside]
 
 
 def members(engine: SecondEngine) -> list[str]:

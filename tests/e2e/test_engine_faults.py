@@ -22,7 +22,7 @@ from tests.e2e.machines import (
     view,
 )
 from tests.machine import Process
-from tests.second_engine import CGROUPS
+from tests.second_engine import control_groups
 
 pytestmark = [pytest.mark.docker, pytest.mark.root]
 
@@ -42,7 +42,8 @@ def processes(pair: Pair, job_id: str) -> list[Process]:
     """Those of the far replica of a job."""
     (name,) = (name for name in pair.far.containers() if job_id in name)
     container = pair.engine.client().containers.get(name).id
-    groups = CGROUPS.glob(f"**/{pair.engine.name}/{container}/cgroup.procs")
+    parents = control_groups(pair.engine.name)
+    groups = [group for top in parents for group in top.glob(f"{container}/cgroup.procs")]
     return [Process(int(pid)) for pid in {p for g in groups for p in g.read_text().split()}]
 
 
