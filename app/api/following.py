@@ -187,8 +187,12 @@ class _Patient:
         return self
 
     def __next__(self) -> bytes:
-        while not (events := next(self._follower)):
-            time.sleep(PAUSE_SECONDS)  # nothing else tells of news
+        try:
+            while not (events := next(self._follower)):
+                time.sleep(PAUSE_SECONDS)  # nothing else tells of news
+        except StopIteration:
+            self.close()  # before the client can see the end, and ask again
+            raise
         return events
 
     def close(self) -> None:

@@ -250,6 +250,17 @@ def test_another_server_tells_the_same(
         server.stop()
 
 
+def test_under_another_server_a_place_is_free_before_the_client_sees_the_end(
+    printing: Printing,
+) -> None:
+    printing.ends(b"1\n")
+    followers, job = Followers(1), printing.worker.job("hello", "j")
+    for _ in range(2):
+        with Flask(__name__).test_request_context():
+            answer = followers.follow(printing.worker.ledger, job)
+        assert b"".join(answer.iter_encoded()).endswith(b"\n\n")  # read, and not closed
+
+
 def test_too_many_are_refused_and_who_hangs_up_makes_room(
     narrow: ApiServer, ledger: Ledger, worker: PlayedWorker
 ) -> None:
