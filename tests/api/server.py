@@ -114,7 +114,7 @@ class ApiServer:
         """Asks it to end, waits for that, and tells how long it took."""
         began = time.monotonic()
         self.ask_to_stop()
-        self._process.wait(STOP_SECONDS)
+        self._process.wait(60)
         return time.monotonic() - began
 
     def _launch(self) -> None:
