@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -139,7 +140,7 @@ def test_what_aws_refuses_is_told_without_the_key(
     assert "EXAMPLE" not in str(error.value)
 
 
-def test_an_aws_that_can_not_be_reached_is_told(aws: PlayedAws) -> None:
-    aws.close()
-    with pytest.raises(ImagePullFailed, match="refused"):
-        Logins()(CREDENTIALS, aws.url)
+def test_an_aws_that_can_not_be_reached_is_told() -> None:
+    with socket.socket() as silent, pytest.raises(ImagePullFailed, match="refused"):
+        silent.bind(("127.0.0.1", 0))  # and does not listen: nobody else can have its port
+        Logins()(CREDENTIALS, f"http://127.0.0.1:{silent.getsockname()[1]}")

@@ -65,10 +65,10 @@ def test_a_reason_of_a_newer_version_does_not_stop_the_pulse(running: Rig) -> No
     site = running.site()
     task = running.supervising(site=site)
     running.until_state(State.RUNNING)
-    heartbeat = Heartbeat(site)
+    (attention,) = site.roster.all()
     site.ledger.attempts.__dict__["renew"] = lambda *_: ["boredom"]
-    heartbeat.beat(0)
-    assert site.roster.all() == [] or site.roster.all()[0].cancel is Reason.CANCELLED
+    Heartbeat(site).beat(0)
+    assert attention.cancel is Reason.CANCELLED
     task.answer()
 
 
@@ -150,9 +150,9 @@ def test_a_failing_step_is_told_once_and_done_again(caplog: pytest.LogCaptureFix
 
     thread = Periodic("pulse", 0.001, step)
     thread.start()
-    assert enough.wait(10)
+    assert enough.wait(60)
     thread.stop()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
     assert caplog.text.count("away") == 1
     assert caplog.text.count("no answer") == 1
@@ -164,15 +164,15 @@ def test_a_stop_does_not_wait_for_a_step_that_hangs() -> None:
 
     def step(_now: float) -> None:
         begun.set()
-        hangs.wait(10)
+        hangs.wait(60)
 
     thread = Periodic("pulse", 1, step)
     thread.start()
-    assert begun.wait(10)
+    assert begun.wait(60)
     thread.stop()
     assert thread.is_alive()
     hangs.set()
-    thread.join(10)
+    thread.join(60)
 
 
 # -- the roster --------------------------------------------------------------------------------

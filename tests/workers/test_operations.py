@@ -10,8 +10,9 @@ from tests.workers.command_line import Onejob, complaint, onejob, published, sai
 from tests.workers.rig import Rig, works
 from tests.workers.test_allegiance import emptied, running
 from tests.workers.test_lost_nodes import silent
+from tests.workers.test_sweep import patient
 
-__all__ = ["onejob"]
+__all__ = ["onejob", "patient"]
 
 
 def test_the_help_lists_them(onejob: Onejob) -> None:
@@ -38,15 +39,19 @@ def test_the_list_tells_of_each_machine(rig: Rig, onejob: Onejob) -> None:
     silent_node(rig, "n2", 100)
     header, first, second = said(onejob("node", "list")).splitlines()
     assert header.split() == ["NODE", "SILENT", "ATTEMPTS", "STRAYS", "PROBLEMS"]
-    assert first.split()[:5] == [rig.node, "0", "s", "1", "0"]
+    node, silent_seconds, *others = first.split()
+    assert (node, others[:3]) == (rig.node, ["s", "1", "0"])
+    assert 0 <= int(silent_seconds) < 60
     assert first.endswith("disk full; no network")
-    assert second.split() == ["n2", "100", "s", "0", "0", "-"]
+    node, silent_seconds, *others = second.split()
+    assert (node, others) == ("n2", ["s", "0", "0", "-"])
+    assert 100 <= int(silent_seconds) < 160
 
     one, two = json.loads(said(onejob("node", "list", "-o", "json")))
     assert (one["id"], one["attempts"], one["strays"]) == (rig.node, 1, 0)
     assert one["compute"] == ["cpu", "gpu"]
     assert one["problems"] == ["disk full", "no network"]
-    assert 100 <= two["silent_seconds"] < 110
+    assert 100 <= two["silent_seconds"] < 160
 
 
 def silent_node(rig: Rig, node: str, seconds: float) -> None:

@@ -16,12 +16,12 @@ from tests.workers.rig import Rig
 from tests.workers.test_allegiance import emptied, running
 from tests.workers.test_dangling import leave_container
 from tests.workers.test_lost_nodes import silent
-from tests.workers.test_sweep import due
+from tests.workers.test_sweep import due, patient
 from workers import once
 from workers.engine import EngineUnavailable
 from workers.prepare import Unprepared
 
-__all__ = ["onejob"]
+__all__ = ["onejob", "patient"]
 
 NOWHERE = "redis://127.0.0.1:1/0"
 

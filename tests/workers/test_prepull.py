@@ -103,4 +103,4 @@ def test_a_worker_takes_the_message_from_its_nodes_own_queue(stage: Stage) -> No
 
 
 def assert_set(event: threading.Event) -> None:
-    assert event.wait(10)
+    assert event.wait(60)

@@ -140,7 +140,7 @@ def test_a_cancel_ends_the_wait_for_a_pull(rig: Rig) -> None:
     rig.submit()
     site = rig.site()
     task = rig.supervising(site=site)
-    assert pull.begun.wait(10)
+    assert pull.begun.wait(60)
     cancel(rig)
     heed_cancel(rig, site)
     task.answer()
@@ -158,7 +158,7 @@ def test_a_worker_that_stops_lets_go_of_a_job_that_waits_for_its_pull(
     rig.submit()
     site = rig.site(own_replicas=own_replicas)
     task = rig.supervising(site=site)
-    assert pull.begun.wait(10)
+    assert pull.begun.wait(60)
     site.roster.stop()
     assert task.answer() is None
     assert rig.job().state is State.STARTING
@@ -174,7 +174,7 @@ def test_who_was_replaced_during_a_pull_lets_go(rig: Rig, how: str) -> None:
     rig.submit()
     site = rig.site()
     task = rig.supervising(site=site)
-    assert pull.begun.wait(10)
+    assert pull.begun.wait(60)
     rig.lapse()
     grip = rig.ledger.attempts.claim(rig.uid, "j1", rig.node, 60, rig.offer)
     assert grip.job is not None

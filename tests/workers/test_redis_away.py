@@ -1,6 +1,7 @@
 """Promise 7, one supervisor at a time: Redis goes away, and comes back."""
 
 import logging
+import threading
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from app.domain.job import State
 from tests.redis_server import RedisServer
 from tests.workers.rig import BODY, HEAD, Rig, runs
+from tests.workers.test_foreign_ledger import at
 from workers import actions
 
 
@@ -105,11 +107,18 @@ def test_a_deadline_is_kept_while_redis_is_away(
             "deadline_seconds": 1,
         }
     )
+
+    away = threading.Event()
+
+    def go_away() -> None:
+        server.kill()
+        rig.usher().send()  # which can't be told
+        away.set()
+
     rig.submit()
-    task = rig.supervising()
-    rig.until(lambda: rig.job().started_at)
-    server.kill()
-    rig.usher().send()  # which can't be told
+    started = at("after attempts.advance", 1, go_away)  # however late that is told
+    task = rig.supervising(site=rig.site(started))
+    assert away.wait(60)
     rig.engine.wait_for_call("kill")  # and its usher does nothing at the deadline
     server.restart()
     task.answer()

@@ -13,7 +13,7 @@ from app.ledger.live import WHOLE_BYTES, Place
 from tests.workers.rig import Background, Rig, Usher, runs
 from workers.engine import EngineUnavailable
 from workers.heartbeat import FOLLOWED_SECONDS, Heartbeat
-from workers.relay import FEW_PIECES, Relay
+from workers.relay import FEW_PIECES, REST_SECONDS, Relay
 from workers.site import Site
 
 
@@ -34,17 +34,17 @@ class Followed:
         self.task: Background = rig.supervising(site=self.site)
         rig.until_state(State.RUNNING)
         self.heartbeat, self.relay = Heartbeat(self.site), Relay(self.site)
+        self.now = time.monotonic()  # stands still: however slow this is, no time goes by
         rig.engine.calls.clear()
 
     def step(self) -> None:
         """A beat, and what follows from it."""
         self.heartbeat.beat(0)
-        self.relay.step(time.monotonic())
+        self.relay.step(self.now)
 
     def rests(self) -> None:
         """The time goes by in which it asks for nothing after a refusal."""
-        for telling in self.relay._tellings.values():
-            telling.rests_until = min(telling.rests_until, time.monotonic())
+        self.now += REST_SECONDS
 
     def told(self) -> list[bytes]:
         """What somebody who follows from the beginning is told; this keeps it wanted."""
@@ -325,7 +325,7 @@ def test_who_was_replaced_tells_nothing(rig: Rig) -> None:
     rig.lapse()
     second = rig.supervising()
     rig.until(lambda: rig.job().fence == 2)
-    followed.relay.step(time.monotonic())
+    followed.relay.step(followed.now)
     assert followed.told() == []
     rig.usher().finish()
     followed.heartbeat.beat(0)

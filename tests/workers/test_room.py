@@ -42,7 +42,7 @@ def test_who_waits_for_room_gets_it_when_a_replica_is_gone(narrow: Rig) -> None:
     assert narrow.supervise("b", site) is None
     assert narrow.job("b").state is State.DISPATCHED
     gate.open()
-    first.join(10)
+    first.answer()
     assert [hint.id for hint in narrow.to_node_published] == ["b"]
     assert narrow.supervise("b", site).state is State.SUCCEEDED  # type: ignore[union-attr]
 
@@ -82,7 +82,7 @@ def test_a_machine_that_takes_no_jobs_tells_nobody_of_room_that_is_freed(narrow:
     assert narrow.supervise("b", site) is None
     site.fitness.stands("engine", "it does not answer")
     gate.open()
-    first.join(10)
+    first.answer()
     assert narrow.fate("a") == ("succeeded", "exit_0")
     assert narrow.to_node_published == []
 

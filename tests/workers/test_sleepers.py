@@ -107,7 +107,7 @@ def test_two_supervisors_at_once_make_one_container_and_start_one_app(rig: Rig, 
 
     def together(point: str) -> None:
         if point == "before attempts.claim":
-            barrier.wait(10)
+            barrier.wait(60)
         if point == f"before {('spool.prepare', 'engine.create', 'engine.start')[turn % 3]}":
             rig.lapse()
 

@@ -6,10 +6,17 @@ from typing import Any
 import pytest
 import redis
 
+from app import dispatch
 from app.dispatch import Publisher, compute_queue, node_queue
 from app.domain.job import State
 from tests.workers.rig import Gate, Rig
 from workers.sweep import Sweep
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No message is given up because Redis stands still for a moment."""
+    monkeypatch.setitem(dispatch._TRANSPORT, "socket_timeout", 60)
 
 
 def length(rig: Rig, queue: str) -> int:
@@ -166,7 +173,8 @@ def test_sweeps_of_many_workers_do_everything_once(wide: Rig) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
+        assert not thread.is_alive()
     assert length(wide, compute_queue("cpu")) == 5
     assert length(wide, node_queue(wide.node)) <= 5 * 4  # each asks for what the queue lacked
     for n in range(5):

@@ -12,6 +12,9 @@ from app.domain.job import Hint
 from app.ledger import Ledger, connect
 from tests.tls import Authority, TlsServer, require_tls
 from tests.workers.celery_stage import Stage
+from tests.workers.test_sweep import patient
+
+__all__ = ["patient"]
 
 HINT = Hint("u1", "j1", "dep", "cpu")
 
@@ -67,7 +70,7 @@ def test_nothing_is_said_to_a_stranger(
     else:
         url = server.url.replace("127.0.0.1", "localhost")
     with pytest.raises(redis.ConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
-        connect(url, retries=0).ping()
+        connect(url, 60, retries=0).ping()
     Publisher(url)([HINT])
     assert hints(client) == 0
 

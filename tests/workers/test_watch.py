@@ -24,7 +24,7 @@ class Bell:
         self.rung.set()
 
     def wait(self) -> bool:
-        heard = self.rung.wait(5)
+        heard = self.rung.wait(60)
         self.rung.clear()
         return heard
 
