@@ -159,7 +159,8 @@ class Worker(HoldingWorker):
         super().murder_pending()
         now = time.monotonic()
         for conn, give_up in list(self._lingering.items()):
-            if now > min(give_up, conn.timeout):
+            # Where this process stood still itself, there may be something to drop by now.
+            if now > give_up or (now > conn.timeout and not _readable(conn.sock)):
                 self._leave(conn)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:

@@ -23,7 +23,7 @@ def server(
     folder = tmp_path_factory.mktemp("api")
     volumes = folder / "volumes.toml"
     volumes.write_text('[datasets]\npath = "/srv/datasets"\nread_only = true\n')
-    patient = {"log_wait_seconds": 15}  # what a played worker has to tell, this machine may hold up
+    patient = {"log_wait_seconds": 60}  # what a played worker has to tell, this machine may hold up
     started = ApiServer.start(folder, redis_server.url, volumes_file=volumes, **patient)
     yield started
     started.stop()

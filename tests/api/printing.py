@@ -78,7 +78,7 @@ class Printing:
 
 
 def until(holds: Callable[[], object]) -> None:
-    give_up = time.monotonic() + 20
+    give_up = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < give_up, "waited in vain"
         time.sleep(0.01)  # Redis tells of no change

@@ -4,22 +4,24 @@ import os
 import resource
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 
 import pytest
 
 from app.ledger import Ledger
 from app.server import LINGER_PAUSE_SECONDS
 from tests.api.faces import Faces
-from tests.api.server import CLIENT_ID, THREADS, ApiServer
-from tests.api.wire import Connection, call, exchange
+from tests.api.server import CLIENT_ID, GRACE, SOON_SECONDS, THREADS, ApiServer
+from tests.api.wire import Answer, Connection, call, exchange
 from tests.api.worker import OK, PlayedWorker
 from tests.redis_server import RedisServer
+from tests.stopped import stopped
 
 # Refused at once; what is still to come of it is read and dropped for a while.
 UNFINISHED = b"POST /hello/x HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n"
 PROMPT_SECONDS = 1.5  # an answer that waited for somebody else takes longer
+TRIES = 10  # of which any may meet a machine that is busy
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +34,17 @@ def impatient(
     )
     yield started
     started.stop()
+
+
+@pytest.fixture
+def hasty(impatient: ApiServer, api: Faces) -> Faces:
+    """Both faces of that server."""
+    return Faces(impatient.port, api.key, api.token)
+
+
+def is_prompt(seconds: Callable[[], float], limit: float = PROMPT_SECONDS) -> bool:
+    """Whether it can be done in that time: who waits for somebody, does so in each try."""
+    return any(seconds() < limit for _ in range(TRIES))
 
 
 def health_seconds(port: int) -> float:
@@ -79,14 +92,17 @@ def test_an_error_keeps_the_connection_where_its_request_was_read(
 
 
 def test_a_refusal_does_not_wait_for_a_body_that_nobody_reads(api: Faces) -> None:
-    began = time.monotonic()
-    with Connection(api.port) as connection:
-        connection.send(UNFINISHED)  # without credentials: this costs an attacker nothing
-        answer = connection.answer()
-        assert answer.status == 401
-        assert answer["Connection"] == "close"
-        assert connection.ended()
-    assert time.monotonic() - began < PROMPT_SECONDS
+    def refusal() -> float:
+        began = time.monotonic()
+        with Connection(api.port) as connection:
+            connection.send(UNFINISHED)  # without credentials: this costs an attacker nothing
+            answer = connection.answer()
+            assert answer.status == 401
+            assert answer["Connection"] == "close"
+            assert connection.ended()
+        return time.monotonic() - began
+
+    assert is_prompt(refusal)
 
 
 def test_bytes_behind_an_unread_body_are_no_second_request(api: Faces, hello: str) -> None:
@@ -112,39 +128,80 @@ def test_a_refusal_reaches_a_client_that_sends_all_of_a_large_body_first(
     api: Faces, head: str, status: int
 ) -> None:
     body = bytes(8 * 1024 * 1024)
-    with Connection(api.port) as connection:
-        connection.send(f"{head}Content-Length: {len(body)}\r\n\r\n".encode(), body)
-        answer = connection.answer()
+
+    def refusal() -> Answer | None:
+        with Connection(api.port) as connection:
+            try:
+                connection.send(f"{head}Content-Length: {len(body)}\r\n\r\n".encode(), body)
+            except ConnectionError:  # a busy machine may hold us up for longer than it is read
+                return None
+            return connection.answer()
+
+    answer = next((answer for _ in range(TRIES) if (answer := refusal())), None)
+    assert answer is not None
     assert answer.status == status
     assert answer.json["message"]
 
 
 def test_clients_that_keep_their_side_open_do_not_stop_the_others(api: Faces) -> None:
     # gunicorn's own worker waits for each, up to 2 s, on the thread that accepts connections.
-    with ExitStack() as held:
-        for _ in range(3):
-            connection = held.enter_context(Connection(api.port))
-            connection.send(UNFINISHED)
-            assert connection.answer().status == 401
-        assert health_seconds(api.port) < PROMPT_SECONDS
+    def beside_them() -> float:
+        with ExitStack() as held:
+            for _ in range(3):
+                connection = held.enter_context(Connection(api.port))
+                connection.send(UNFINISHED)
+                assert connection.answer().status == 401
+            return health_seconds(api.port)
+
+    assert is_prompt(beside_them)
 
 
 def test_a_client_that_keeps_its_side_open_is_let_go(api: Faces) -> None:
-    with Connection(api.port) as connection:
-        connection.send(UNFINISHED)
-        assert connection.answer().status == 401
-        assert connection.ended()
-        with pytest.raises(OSError, match=r"reset|Broken pipe"):
-            for _ in range(4):
-                time.sleep(LINGER_PAUSE_SECONDS + 0.2)  # only a send tells that it was let go
+    def is_let_go() -> bool:
+        with Connection(api.port) as connection:
+            connection.send(UNFINISHED)
+            assert connection.answer().status == 401
+            assert connection.ended()
+            try:
+                for _ in range(4):
+                    time.sleep(LINGER_PAUSE_SECONDS + 0.2)  # only a send tells that it was let go
+                    connection.send(b"x")
+            except ConnectionError:
+                return True
+            return False
+
+    assert any(is_let_go() for _ in range(TRIES))
+
+
+def test_a_server_that_stood_still_itself_reads_what_came_meanwhile(
+    api: Faces, server: ApiServer
+) -> None:
+    def goes_on() -> bool:
+        with Connection(api.port) as connection:
+            connection.send(UNFINISHED)
+            assert connection.answer().status == 401
+            assert connection.ended()
+            with stopped(server.worker_pids[-1]):
                 connection.send(b"x")
+                time.sleep(LINGER_PAUSE_SECONDS + 0.2)  # a pause of ours would be over
+            try:
+                health_seconds(api.port)  # it has looked at who pauses
+                connection.send(b"x")
+            except ConnectionError:
+                return False
+            return True
+
+    assert any(goes_on() for _ in range(TRIES))
 
 
 def test_connections_without_a_request_hold_no_thread(api: Faces) -> None:
-    with ExitStack() as held:
-        for _ in range(2 * THREADS):
-            held.enter_context(Connection(api.port))
-        assert health_seconds(api.port) < PROMPT_SECONDS
+    def beside_them() -> float:
+        with ExitStack() as held:
+            for _ in range(2 * THREADS):
+                held.enter_context(Connection(api.port))
+            return health_seconds(api.port)
+
+    assert is_prompt(beside_them)
 
 
 @pytest.mark.parametrize(
@@ -159,21 +216,25 @@ def test_connections_without_a_request_hold_no_thread(api: Faces) -> None:
 def test_requests_that_are_never_finished_hold_no_thread_for_long(
     impatient: ApiServer, start: bytes
 ) -> None:
-    with ExitStack() as held:
-        connections = [
-            held.enter_context(Connection(impatient.port)).send(start) for _ in range(2 * THREADS)
-        ]
-        assert health_seconds(impatient.port) < 4
-        assert {connection.answer().status for connection in connections} <= {400, 408}
+    def beside_them() -> float:
+        with ExitStack() as held:
+            connections = [
+                held.enter_context(Connection(impatient.port)).send(start)
+                for _ in range(2 * THREADS)
+            ]
+            seconds = health_seconds(impatient.port)
+            assert {connection.answer().status for connection in connections} <= {400, 408}
+        return seconds
+
+    assert is_prompt(beside_them, 4)
 
 
-def test_a_body_that_trickles_is_given_up(impatient: ApiServer, ledger: Ledger) -> None:
-    api = Faces.of(impatient.port, ledger)
-    api.deploy("hello")
-    with Connection(impatient.port) as connection:
-        connection.send(api.head("POST", "/hello/x", ("Content-Length", "100")))
+def test_a_body_that_trickles_is_given_up(hasty: Faces, hello: str, ledger: Ledger) -> None:
+    give_up = time.monotonic() + SOON_SECONDS
+    with Connection(hasty.port) as connection:
+        connection.send(hasty.head("POST", "/hello/x", ("Content-Length", "1000")))
         connection.sock.settimeout(0.1)
-        for _ in range(50):
+        while time.monotonic() < give_up:
             connection.send(b"x")
             try:
                 if connection.sock.recv(1, socket.MSG_PEEK):
@@ -181,39 +242,44 @@ def test_a_body_that_trickles_is_given_up(impatient: ApiServer, ledger: Ledger) 
             except TimeoutError:
                 continue
         else:
-            pytest.fail("five seconds of a byte now and then were not enough")
-        connection.sock.settimeout(5)
+            pytest.fail("a byte now and then is enough")
+        connection.sock.settimeout(SOON_SECONDS)
         answer = connection.answer()
     assert answer.status == 400
     assert "in time" in answer.json["message"]
     assert not ledger.client.keys("onejob:payload:*")
 
 
-def test_a_slow_body_of_a_good_size_is_waited_for(impatient: ApiServer, ledger: Ledger) -> None:
-    api = Faces.of(impatient.port, ledger)
-    api.deploy("hello")
-    piece, pieces = bytes(8 * 1024), 8
-    with Connection(impatient.port) as connection:
-        size = ("Content-Length", str(len(piece) * pieces))
-        connection.send(api.head("POST", "/hello/x", size))
-        for _ in range(pieces):
-            time.sleep(0.2)  # all pauses together are far beyond the server's patience
-            connection.send(piece)
-        assert connection.answer().status == 202
+def test_a_slow_body_of_a_good_size_is_waited_for(hasty: Faces, hello: str) -> None:
+    piece, pieces = bytes(8 * 1024), 12
+
+    def status() -> int:
+        with Connection(hasty.port) as connection:
+            size = ("Content-Length", str(len(piece) * pieces))
+            connection.send(hasty.head("POST", "/hello/x", size))
+            with suppress(ConnectionError):  # on a busy machine a pause may be too long
+                for _ in range(pieces):
+                    time.sleep(0.1)  # all pauses are more than twice the server's patience
+                    connection.send(piece)
+            return connection.answer().status
+
+    assert any(status() == 202 for _ in range(TRIES))
 
 
 def test_clients_that_do_not_take_their_answer_hold_no_thread_for_long(
-    impatient: ApiServer, ledger: Ledger, worker: PlayedWorker
+    api: Faces, hasty: Faces, hello: str, worker: PlayedWorker
 ) -> None:
-    api = Faces.of(impatient.port, ledger)
-    api.deploy("hello")
     job_id = api.submit("hello")
     worker.respond("hello", job_id, OK, bytes(16 * 1024 * 1024))
-    with ExitStack() as held:
-        for _ in range(THREADS):
-            connection = held.enter_context(Connection(impatient.port))
-            connection.send(api.head("GET", "/result/hello", ("X-Inference-Id", job_id)))
-        assert health_seconds(impatient.port) < 4
+
+    def beside_them() -> float:
+        with ExitStack() as held:
+            for _ in range(THREADS):
+                connection = held.enter_context(Connection(hasty.port))
+                connection.send(api.head("GET", "/result/hello", ("X-Inference-Id", job_id)))
+            return health_seconds(hasty.port)
+
+    assert is_prompt(beside_them, 4)
 
 
 def test_a_large_body_after_expect_continue(api: Faces, hello: str) -> None:
@@ -238,11 +304,11 @@ def test_http_1_0(api: Faces, hello: str) -> None:
 def test_a_server_that_is_asked_to_stop_does_not_wait_for_idle_clients(
     redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    server = ApiServer.start(tmp_path_factory.mktemp("stopped"), redis_server.url)
+    server = ApiServer.start(tmp_path_factory.mktemp("stopped"), redis_server.url, *GRACE)
     try:
         with Connection(server.port):
             assert call(server.port, "GET", "/health").status == 200  # the other was accepted, too
-            assert server.seconds_to_stop() < 5
+            assert server.seconds_to_stop() < SOON_SECONDS
     finally:
         server.stop()
 
@@ -250,7 +316,7 @@ def test_a_server_that_is_asked_to_stop_does_not_wait_for_idle_clients(
 def test_a_request_in_flight_is_answered_when_the_server_is_asked_to_stop(
     redis_server: RedisServer, ledger: Ledger, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    server = ApiServer.start(tmp_path_factory.mktemp("stopping"), redis_server.url)
+    server = ApiServer.start(tmp_path_factory.mktemp("stopping"), redis_server.url, *GRACE)
     try:
         api = Faces.of(server.port, ledger)
         api.deploy("hello")

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from app import web
 from app.api import deployments
 from app.ledger import Ledger
 from app.ledger.deployments import SHRINK_LIMIT
 from app.settings import Settings
-from app.web import create_app
 from tests.api.faces import Faces, deployment
-from tests.api.server import CLIENT_ID, CLIENT_SECRET, TOKEN_SECRET
+from tests.api.server import CLIENT_ID, CLIENT_SECRET, SOON_SECONDS, TOKEN_SECRET
 from tests.api.wire import call
 from tests.api.worker import PlayedWorker
 from tests.redis_server import RedisServer
@@ -276,7 +276,7 @@ def test_what_waits_is_cancelled_and_what_runs_is_asked_to_end(
     with ThreadPoolExecutor(1) as pool:
         delete = pool.submit(api.control, "DELETE", "/job-deployments/hello")
         worker.cancel(grip)
-        assert delete.result(20).json["status"] == "deleted"
+        assert delete.result(60).json["status"] == "deleted"
     keys: Any = ledger.client.keys("onejob:*")
     left = sorted(key for key in keys if b"node" not in key)
     assert left == [b"onejob:counts", b"onejob:inference_keys"]
@@ -288,7 +288,7 @@ def test_a_deletion_waits_as_long_as_it_is_told(
     worker.run("hello", api.submit("hello"))
     began = time.monotonic()
     answer = api.control("DELETE", "/job-deployments/hello?timeout=300")
-    assert 0.3 <= time.monotonic() - began < 2
+    assert 0.3 <= time.monotonic() - began < SOON_SECONDS  # a minute, if it is not told
     assert answer.json["status"] == "terminating"
 
 
@@ -315,8 +315,9 @@ def test_a_deletion_waits_for_a_minute_unless_it_is_told(
     worker.run("hello", api.submit("hello"))
     clock = Clock()
     monkeypatch.setattr(deployments, "time", clock)
+    monkeypatch.setattr(web, "REDIS_SECONDS", 30.0)  # a busy machine may hold it up
     known = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "token_secret": TOKEN_SECRET}
-    app = create_app(Settings.model_validate(known | {"redis_url": redis_server.url}))
+    app = web.create_app(Settings.model_validate(known | {"redis_url": redis_server.url}))
     answer = app.test_client().delete(
         "/v1/job-deployments/hello", headers={"Authorization": f"Bearer {api.token}"}
     )

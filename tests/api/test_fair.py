@@ -7,19 +7,21 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from statistics import median
 
 import pytest
 
 from app.fair import SILENT_SECONDS, TOLERANCE, Shares
-from app.gunicorn_config import graceful_timeout
-from tests.api.server import ApiServer
+from tests.api.server import GRACE, SOON_SECONDS, ApiServer
 from tests.api.wire import Connection
 from tests.redis_server import RedisServer
 from tests.stopped import stopped
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
 CONNECTIONS = 16
-READY_SECONDS = 20.0
+READY_SECONDS = 60.0
+TRIES = 5
+LISTENS = "0A"
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +57,17 @@ def _polls(pid: int) -> bool:
         return False
 
 
-def _handles(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))
+def _taken(server: ApiServer) -> set[str]:
+    """The inodes of the connections that its processes have, by the kernel's word."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    own = [row for row in rows if row[1].endswith(f":{server.port:04X}") and row[3] != LISTENS]
+    return {row[9] for row in own} - {"0"}
+
+
+def _inodes(pid: int) -> set[str]:
+    """Those of a process's sockets."""
+    links = (os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir())
+    return {link.removeprefix("socket:[").removesuffix("]") for link in links}
 
 
 @contextmanager
@@ -69,25 +80,30 @@ def kept(server: ApiServer, count: int) -> Iterator[list[Connection]]:
         yield opened
 
 
-def _settled(pids: list[int]) -> list[int]:
-    """The open files of each once earlier connections are closed: for a second nothing changes."""
-    seen, since = [_handles(pid) for pid in pids], time.monotonic()
-    while time.monotonic() < since + 1:
-        time.sleep(0.05)  # another process's files can only be counted
-        now = [_handles(pid) for pid in pids]
-        if now != seen:
-            seen, since = now, time.monotonic()
-    return seen
+def _until_all_are_closed(server: ApiServer) -> None:
+    give_up = time.monotonic() + READY_SECONDS
+    while _taken(server):
+        assert time.monotonic() < give_up, "connections that clients closed are still there"
+        time.sleep(0.01)  # it has no other sign of that
 
 
 def check_shares(pair: ApiServer) -> None:
-    """Sixteen connections that come at once are shared by the two processes that are there."""
-    pids = pair.worker_pids[-2:]
-    before = _settled(pids)
+    """Sixteen connections that come at once are shared by the two processes that are there.
+
+    Not each time: whom the machine holds up, takes none meanwhile.
+    """
+    differences = [_difference(pair) for _ in range(TRIES)]
+    assert median(differences) <= TOLERANCE + 2, differences
+
+
+def _difference(pair: ApiServer) -> int:
+    """How many more of sixteen connections one of the two processes takes."""
+    _until_all_are_closed(pair)
     with kept(pair, CONNECTIONS):
-        more = [_handles(pid) - had for pid, had in zip(pids, before, strict=True)]
-    assert sum(more) == CONNECTIONS
-    assert max(more) - min(more) <= TOLERANCE + 2, more
+        taken = _taken(pair)
+        shares = [len(taken & _inodes(pid)) for pid in pair.worker_pids[-2:]]
+    assert sum(shares) == CONNECTIONS
+    return max(shares) - min(shares)
 
 
 def test_kept_connections_are_shared_evenly(pair: ApiServer) -> None:
@@ -99,7 +115,7 @@ def test_a_process_that_hangs_stops_nobody_else(pair: ApiServer) -> None:
     with stopped(hung):
         began = time.monotonic()
         with kept(pair, CONNECTIONS):
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < SOON_SECONDS
 
 
 def test_a_process_that_was_killed_is_replaced_and_takes_its_share(pair: ApiServer) -> None:
@@ -123,10 +139,10 @@ def test_requests_that_follow_at_once_are_all_answered(pair: ApiServer) -> None:
 def test_a_server_with_kept_connections_stops_soon(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    server = ApiServer.start(tmp_path, redis_server.url, api_workers=2)
+    server = ApiServer.start(tmp_path, redis_server.url, *GRACE, api_workers=2)
     try:
         with kept(server, CONNECTIONS):
-            assert server.seconds_to_stop() < graceful_timeout  # then it would be killed
+            assert server.seconds_to_stop() < SOON_SECONDS
     finally:
         server.stop()
 

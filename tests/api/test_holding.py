@@ -14,7 +14,7 @@ from app.domain.errors import NotFound
 from app.domain.job import Reason, State
 from app.ledger import Ledger
 from tests.api.faces import Faces
-from tests.api.server import THREADS, ApiServer
+from tests.api.server import GRACE, SOON_SECONDS, THREADS, ApiServer
 from tests.api.test_metrics import series
 from tests.api.wire import Answer, Connection
 from tests.api.worker import OK, PlayedWorker
@@ -348,8 +348,7 @@ def test_a_server_that_is_asked_to_stop_answers_who_is_held_at_once(
     worker: PlayedWorker,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    patient = ("--graceful-timeout", "90")  # what it would take if it waited for them
-    server = ApiServer.start(tmp_path_factory.mktemp("stopped"), redis_server.url, *patient)
+    server = ApiServer.start(tmp_path_factory.mktemp("stopped"), redis_server.url, *GRACE)
     try:
         api = Faces.of(server.port, ledger)
         api.deploy("hello")
@@ -358,7 +357,7 @@ def test_a_server_that_is_asked_to_stop_answers_who_is_held_at_once(
                 stack.enter_context(sent(api, worker, f"job-{n}", CONTAINER))
                 for n in range(2 * THREADS)
             ]
-            assert server.seconds_to_stop() < 45
+            assert server.seconds_to_stop() < SOON_SECONDS
             for n, connection in enumerate(held):
                 assert is_the_usual(connection.answer(), f"job-{n}")
                 assert connection.ended()

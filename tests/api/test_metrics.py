@@ -17,7 +17,7 @@ from app.domain.job import Reason, State
 from app.exposition import DEPLOYMENTS_LIMIT, OTHER
 from app.ledger import Ledger
 from tests.api.faces import Faces
-from tests.api.server import ApiServer
+from tests.api.server import PRODUCT, ApiServer
 from tests.api.wire import Connection, call
 from tests.api.worker import NODE, OK, PlayedWorker
 from tests.conftest import require
@@ -319,7 +319,7 @@ def alone(
 ) -> Iterator[tuple[RedisServer, ApiServer]]:
     """A Redis that the tests may stop, and a server of its own."""
     redis = RedisServer.start(tmp_path_factory.mktemp("alone"))
-    api = ApiServer.start(tmp_path_factory.mktemp("alone-api"), redis.url)
+    api = ApiServer.start(tmp_path_factory.mktemp("alone-api"), redis.url, app=PRODUCT)
     yield redis, api
     api.stop()
     redis.stop()

@@ -3,11 +3,15 @@
 import http.client
 import json
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-TIMEOUT_SECONDS = 20.0
+TIMEOUT_SECONDS = 60.0
 Headers = list[tuple[str, str]]
+# A server that has answered reads on for a while. It may give up on a client that can't go on
+# sending, for want of a processor: the answer is there all the same.
+GIVEN_UP = (BrokenPipeError, ConnectionResetError)
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,9 @@ class Connection:
 def exchange(port: int, *parts: bytes) -> Answer:
     """Sends bytes over a connection of their own and reads one answer."""
     with Connection(port) as connection:
-        return connection.send(*parts).answer()
+        with suppress(*GIVEN_UP):
+            connection.send(*parts)
+        return connection.answer()
 
 
 def call(
@@ -125,7 +131,8 @@ def call(
             connection.putheader(name, value.encode("latin-1"))
         if body is not None:
             connection.putheader("Content-Length", str(len(body)))
-        connection.endheaders(body)
+        with suppress(*GIVEN_UP):
+            connection.endheaders(body)
         response = connection.getresponse()
         fields = [(name, value) for name, value in response.getheaders()]
         return Answer(response.status, response.reason, fields, response.read())
