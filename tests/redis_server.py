@@ -6,10 +6,9 @@ ONEJOB_TEST_REDIS names the server binary; without it, it is the embedded one or
 
 import os
 import signal
-import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,9 +19,10 @@ from redis.retry import Retry
 from app.stack import NoRedis
 from app.stack import redis_server as embedded_server
 from tests.conftest import require
+from tests.ports import claim_port
 
-READY_SECONDS = 20.0
-TRIES = 5  # a free port may be taken by another before Redis binds it
+READY_SECONDS = 60.0
+END_SECONDS = 30.0
 _WATCHDOG = 'read -r _; kill -9 "$0"'  # its standard input ends with the process that tests
 
 
@@ -33,9 +33,10 @@ class NotReady(Exception):
 class RedisServer:
     """One Redis server process and its data directory. It never outlives the test process."""
 
-    def __init__(self, folder: Path, port: int, appendfsync: str) -> None:
+    def __init__(self, folder: Path, port: int | None, appendfsync: str) -> None:
         self.folder = folder
-        self.port = port
+        self._claim = None if port else claim_port()  # held: nobody gets it while Redis is down
+        self.port: int = port or self._claim.getsockname()[1]
         self._appendfsync = appendfsync
         self._process: subprocess.Popen[bytes] | None = None
         self._watchdog: subprocess.Popen[bytes] | None = None
@@ -52,16 +53,9 @@ class RedisServer:
         Raises NotReady, and NoRedis if there is no binary.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        for left in reversed(range(TRIES)):
-            server = cls(folder, port or _free_port(), appendfsync)
-            try:
-                server.restart()
-            except NotReady:
-                if port is not None or not left:
-                    raise
-                continue
-            return server
-        raise AssertionError("unreachable")
+        server = cls(folder, port, appendfsync)
+        server.restart()
+        return server
 
     @property
     def url(self) -> str:
@@ -87,17 +81,30 @@ class RedisServer:
         client = self.connect()
         client.ping()  # answers to earlier commands have been written before this one's
         client.close()
+        self._until(lambda: not self._unread(), "a client reads no answer")
+
+    def until_a_client_gives_up(self) -> None:
+        """Waits until a client has closed its connection before the server, stopped, read all."""
+        self._until(self._given_up, "no client gives up")
+
+    def _until(self, look: Callable[[], bool], otherwise: str) -> None:
         give_up = time.monotonic() + READY_SECONDS
-        while self._unread():
-            assert time.monotonic() < give_up, "a client reads no answer"
-            time.sleep(0.002)  # nobody tells when a client has read
+        while not look():
+            assert time.monotonic() < give_up, otherwise
+            time.sleep(0.002)  # nobody tells what becomes of the connections of others
 
     def _unread(self) -> bool:
         """Whether something lies unread on a connection to it, by the kernel's word."""
-        rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-        open_ones = [row for row in rows if row[3] == "01"]  # an end that came is unread, too
-        unread = {row[2] for row in open_ones if int(row[4].partition(":")[2], 16)}
-        return f"0100007F:{self.port:04X}" in unread
+        open_ones = [row for row in _connections() if row[3] == "01"]  # an end is unread, too
+        return any(row[2] == self._address and _unread_bytes(row) for row in open_ones)
+
+    def _given_up(self) -> bool:
+        closed = [row for row in _connections() if row[3] == "08"]  # by the other end
+        return any(row[1] == self._address and _unread_bytes(row) > 1 for row in closed)
+
+    @property
+    def _address(self) -> str:
+        return f"0100007F:{self.port:04X}"
 
     def kill(self) -> None:
         """kill -9. What it acknowledged is in its append-only file, if that is synced always."""
@@ -169,13 +176,23 @@ class RedisServer:
             return
         self._process.send_signal(number)
         try:
-            self._process.wait(10)
+            self._process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         self._watchdog.kill()
         self._watchdog.communicate()
         self._process = self._watchdog = None
+
+
+def _connections() -> list[list[str]]:
+    """The machine's TCP connections: number, this end, the other end, state, queues, and more."""
+    return [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+
+
+def _unread_bytes(connection: list[str]) -> int:
+    """What lies there for this end; the other one's end of sending counts as one."""
+    return int(connection[4].partition(":")[2], 16)
 
 
 def server_binary() -> str:
@@ -213,9 +230,3 @@ def redis_client(redis_server: RedisServer) -> Iterator[redis.Redis]:
 def redis_url(redis_server: RedisServer, redis_client: redis.Redis) -> str:
     """The URL of an empty database."""
     return redis_server.url
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

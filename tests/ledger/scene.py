@@ -16,6 +16,7 @@ from app.ledger.jobs import Accepted, Submission
 
 NODE = "node1"
 LEASE = 60.0
+HINT_SECONDS = 600  # no test takes so long: what was just hinted at stays so
 
 
 def offer_of(*names: str) -> Offer:

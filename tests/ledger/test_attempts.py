@@ -13,13 +13,14 @@ STARTED = {"started_at": "1700000000.500000", "deadline_at": "1700000060.500000"
 def test_an_attempt_moves_on_with_its_fields(scene: Scene) -> None:
     grip = scene.started("a")
     advance = scene.ledger.attempts.advance
+    before, _ = scene.redis.time()
     advance(grip, State.STARTING, State.STARTING, "started", STARTED)
+    after, _ = scene.redis.time()
     job = scene.job("a")
     assert job.deadline_at is not None
     assert (job.replica, job.deadline_at.timestamp()) == ("r1", 1700000060.5)
-    seconds, _ = scene.redis.time()
     ends = scene.redis.zscore("onejob:due:deadlines", scene.ref("a"))
-    assert abs(ends - seconds - 60) < 5  # by Redis's clock, whatever the worker's says
+    assert before <= ends - 60 <= after + 1  # by Redis's clock, whatever the worker's says
     scene.run(grip)
     assert scene.state("a") is State.RUNNING
     assert scene.events("a")[-2:] == ["started", "sent"]
@@ -166,9 +167,10 @@ def test_a_requeued_job_that_finds_its_slot_free_takes_it_again(scene: Scene) ->
 def test_a_requeued_job_has_its_whole_ttl_again(scene: Scene) -> None:
     grip = scene.started("a")
     scene.outlive_ttl("a")
+    before, _ = scene.redis.time()
     assert ids(scene.requeue(grip)) == ["a"]
-    job = scene.job("a")
-    assert 590 < (job.expires_at - job.created_at).total_seconds() < 610
+    after, _ = scene.redis.time()
+    assert before <= scene.job("a").expires_at.timestamp() - 600 <= after + 1
 
 
 def test_a_requeue_that_is_repeated_makes_one_attempt(scene: Scene) -> None:

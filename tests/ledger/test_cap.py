@@ -10,6 +10,7 @@ from tests.ledger.scene import LEASE, Scene, check_places, ids
 from tests.redis_server import RedisServer
 
 CAP, JOBS, PROCESSES, THREADS = 3, 200, 2, 5
+PATIENCE_SECONDS = 60
 
 
 def _work(url: str, uid: str, process: int) -> None:
@@ -25,9 +26,9 @@ def _work(url: str, uid: str, process: int) -> None:
 
 
 def _work_alone(url: str, uid: str, node: str) -> None:
-    client = connect(url, timeout_seconds=30)
+    client = connect(url, timeout_seconds=2 * PATIENCE_SECONDS)
     attempts = Ledger(client).attempts
-    while (name := client.blpop(["todo"], timeout=20)) and name[1] != b"stop":
+    while (name := client.blpop(["todo"], timeout=PATIENCE_SECONDS)) and name[1] != b"stop":
         job = attempts.claim(uid, name[1].decode(), node, LEASE).job
         assert job is not None
         client.rpush("inside", client.incr("count"))
@@ -55,7 +56,7 @@ def test_the_cap_holds_exactly_under_many_threads_and_processes(
     for submitter in submitters:
         submitter.start()
     for thread in (*submitters, *workers):
-        thread.join(60)
+        thread.join(PATIENCE_SECONDS)
     assert [worker.exitcode for worker in workers] == [0] * PROCESSES
     inside = [int(count) for count in scene.redis.lrange("inside", 0, -1)]
     assert len(inside) == JOBS

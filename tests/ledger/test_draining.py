@@ -5,7 +5,7 @@ import pytest
 from app.domain.errors import NotFound
 from app.domain.job import Reason, State
 from app.ledger import Ledger
-from tests.ledger.scene import LEASE, NODE, Scene, check_places, ids
+from tests.ledger.scene import HINT_SECONDS, LEASE, NODE, Scene, check_places, ids
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def draining(ledger: Ledger) -> Scene:
 
 def due(scene: Scene) -> list[str]:
     """The jobs that a sweep would hint at now, with nothing in the Celery queue."""
-    return ids(scene.ledger.jobs.due_hints("cpu", "compute.cpu", 5))
+    return ids(scene.ledger.jobs.due_hints("cpu", "compute.cpu", HINT_SECONDS))
 
 
 def test_its_claim_is_refused_and_the_job_is_there_for_others(draining: Scene) -> None:

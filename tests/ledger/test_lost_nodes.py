@@ -1,5 +1,7 @@
 """A machine that is silent for too long: its jobs end, its slots stay taken while they must."""
 
+import re
+
 import pytest
 
 from app.domain.deployment import Deployment
@@ -57,7 +59,8 @@ def test_the_jobs_of_a_lost_node_fail_and_their_slots_stay_taken(
     assert lose(scene) == []
     job = scene.job("a")
     assert (job.state, job.reason, job.teardown) == ("failed", "node_lost", None)
-    assert "silent for 6" in (job.detail or "")
+    (seconds,) = re.findall(r"silent for (\d+) s", job.detail or "")
+    assert 61 <= int(seconds) < 120
     assert scene.state("b") is State.QUEUED
     assert scene.ledger.nodes.strays(NODE) == [Stray(scene.uid, "a", 1)]
     check_places(scene)
@@ -83,12 +86,13 @@ def test_what_a_lost_node_says_later_changes_nothing(scene: Scene) -> None:
 def test_the_slot_is_freed_when_the_deadline_has_passed_for_certain(scene: Scene) -> None:
     grip = scene.started("a")
     scene.submit("b")
+    before, _ = scene.redis.time()
     scene.ledger.attempts.advance(grip, State.STARTING, State.STARTING, "started", STARTED)
+    after, _ = scene.redis.time()
     silent(scene)
     lose(scene)
-    now, _ = scene.redis.time()
     ((member, ends),) = scene.redis.zrange("onejob:due:strays", 0, -1, withscores=True)
-    assert 0 <= ends - now - 60 - GRACE < 5
+    assert before <= ends - 60 - GRACE <= after + 1
     assert scene.ledger.nodes.free_strays() == (False, [])
     scene.redis.zadd("onejob:due:strays", {member: PAST})
     _, hints = scene.ledger.nodes.free_strays()
@@ -212,12 +216,13 @@ def test_many_jobs_are_lost_in_bounded_steps(ledger: Ledger) -> None:
 
 
 def test_a_full_redis_loses_no_node(scene: Scene) -> None:
+    silent(scene, 1000)
     scene.redis.config_set("maxmemory", 1)
     try:
         scene.ledger.nodes.announce(NODE, {"compute": {}})
     finally:
         scene.redis.config_set("maxmemory", 0)
-    assert scene.ledger.nodes.all()[0].silent_seconds < 5
+    assert scene.ledger.nodes.all()[0].silent_seconds < 500
 
 
 def test_one_id_from_two_machines_is_refused(ledger: Ledger) -> None:

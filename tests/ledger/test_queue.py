@@ -104,7 +104,7 @@ def test_a_short_ttl_runs_out_by_redis_own_clock(ledger: Ledger) -> None:
     job = scene.job("a")
     assert job.finished_at is not None
     late = (job.finished_at - job.created_at).total_seconds()
-    assert 1 <= late < 10
+    assert 1 <= late < 60
 
 
 def test_admission_drops_what_is_past_its_ttl(scene: Scene) -> None:

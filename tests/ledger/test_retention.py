@@ -59,7 +59,7 @@ def test_short_retentions_end_by_redis_own_clock(scene: Scene) -> None:
         if not scene.raw("a"):
             gone = datetime.now(UTC)
     assert finished is not None
-    assert 1 <= (gone - finished).total_seconds() < 10
+    assert 1 <= (gone - finished).total_seconds() < 60
     assert keys_with(scene.redis, scene.ref("a")) == scene.redis.keys("onejob:job:*") == []
 
 

@@ -19,7 +19,7 @@ from docker.types import Mount
 
 from tests.conftest import require
 from tests.usher.conftest import HERE
-from tests.usher.replica import Replica
+from tests.usher.replica import PATIENCE_SECONDS, Replica
 
 pytestmark = pytest.mark.docker
 
@@ -103,7 +103,7 @@ class Job:
 
     def wait(self) -> int:
         assert self.container is not None
-        return int(self.container.wait(timeout=30)["StatusCode"])
+        return int(self.container.wait(timeout=PATIENCE_SECONDS)["StatusCode"])
 
     def lines(self) -> list[tuple[str, str]]:
         """The answer of the app."""

