@@ -31,6 +31,7 @@ from tests.api.worker import PlayedWorker
 from tests.redis_server import RedisServer
 
 EXAMPLES = 8  # for each route, besides all that its schema names as a case of its own
+ANSWER_SECONDS = 60  # where other tests run beside it
 WAIT_MS = 20  # the longest that a request may ask to wait for something that never ends here
 # As long as may be, and one less: to make them up by the pattern takes a minute, or fails.
 LONG_IMAGES = [f"{'r' * (size - 265)}:{'t' * 128}@sha512:{'0' * 128}" for size in (511, 512)]
@@ -152,7 +153,7 @@ def _ask(case: schemathesis.Case, faces: Faces, url: str) -> None:
     for kind in access:
         headers["Authorization"] = f"Bearer {credentials[kind]}"
     _hurry(case)
-    answer = case.call(base_url=url, headers=headers)
+    answer = case.call(base_url=url, headers=headers, timeout=ANSWER_SECONDS)
     case.validate_response(answer, headers=headers, excluded_checks=[*_not_asked(answer)])
 
 

@@ -24,7 +24,18 @@ def strict(
 ) -> Iterator[ApiServer]:
     """A server with a small limit."""
     folder = tmp_path_factory.mktemp("strict")
-    started = ApiServer.start(folder, redis_server.url, request_limit_bytes=LIMIT, body_seconds=0.5)
+    started = ApiServer.start(folder, redis_server.url, request_limit_bytes=LIMIT)
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="session")
+def hasty(
+    redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ApiServer]:
+    """A server that hardly waits for a body: no client here could be sure to be faster."""
+    folder = tmp_path_factory.mktemp("hasty")
+    started = ApiServer.start(folder, redis_server.url, body_seconds=0.5)
     yield started
     started.stop()
 
@@ -134,8 +145,10 @@ def test_broken_chunks_are_400(api: Faces, route: str, body: bytes) -> None:
 
 @pytest.mark.parametrize("route", ["/hello", "/v1/oauth2/token"])
 @pytest.mark.parametrize("headers", [length(100), CHUNKED])
-def test_a_body_that_stalls_is_400(api: Faces, route: str, headers: tuple[str, str]) -> None:
-    with Connection(api.port) as connection:
+def test_a_body_that_stalls_is_400(
+    api: Faces, hasty: ApiServer, route: str, headers: tuple[str, str]
+) -> None:
+    with Connection(hasty.port) as connection:
         connection.send(api.head("POST", route, headers), b"5\r\nhe")
         answer = connection.answer()
         assert (answer.status, answer.json["code"]) == (400, "invalid_request")

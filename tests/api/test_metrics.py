@@ -17,6 +17,7 @@ from app.domain.job import Reason, State
 from app.exposition import DEPLOYMENTS_LIMIT, OTHER
 from app.ledger import Ledger
 from tests.api.faces import Faces
+from tests.api.printing import until
 from tests.api.server import PRODUCT, ApiServer
 from tests.api.wire import Connection, call
 from tests.api.worker import NODE, OK, PlayedWorker
@@ -49,8 +50,12 @@ def series(port: int) -> Series:
     }
 
 
+def told(known: Series, name: str, **labels: str) -> float:
+    return known[f"onejob_{name}", tuple(sorted(labels.items()))]
+
+
 def value(port: int, name: str, **labels: str) -> float:
-    return series(port)[f"onejob_{name}", tuple(sorted(labels.items()))]
+    return told(series(port), name, **labels)
 
 
 def rising(port: int) -> Series:
@@ -81,26 +86,22 @@ def busy(api: Faces, hello: str, worker: PlayedWorker, ledger: Ledger) -> Faces:
 
 def test_it_tells_what_happened_and_how_things_stand(busy: Faces) -> None:
     known = series(busy.port)
-
-    def told(name: str, **labels: str) -> float:
-        return known[f"onejob_{name}", tuple(sorted(labels.items()))]
-
-    assert told("redis_up") == 1
-    assert told("jobs_accepted_total") == 6
-    assert told("jobs_ended_total", state="succeeded", reason="exit_0") == 1
-    assert told("jobs_ended_total", state="failed", reason="exit_nonzero") == 1
-    assert told("waiting_jobs") == 3
-    assert told("deployment_queued_jobs", deployment="hello") == 3
-    assert told("deployment_slots_used", deployment="hello") == 1
-    assert told("deployment_slots_allowed", deployment="hello") == 1
-    assert told("compute_waiting_jobs", compute="cpu") == 3
-    assert told("compute_nodes", compute="cpu") == 1
-    assert told("node_leases", node=NODE) == 1
-    assert told("queue_seconds_count") == 3
-    assert told("result_bytes_bucket", le="16384.0") == 2
-    assert told("engine_call_seconds_count", verb="create") == 1
-    assert told("engine_call_seconds_sum", verb="create") == 0.008
-    assert told("http_requests_total", route="submit", origin="api", status="2xx") >= 6
+    assert told(known, "redis_up") == 1
+    assert told(known, "jobs_accepted_total") == 6
+    assert told(known, "jobs_ended_total", state="succeeded", reason="exit_0") == 1
+    assert told(known, "jobs_ended_total", state="failed", reason="exit_nonzero") == 1
+    assert told(known, "waiting_jobs") == 3
+    assert told(known, "deployment_queued_jobs", deployment="hello") == 3
+    assert told(known, "deployment_slots_used", deployment="hello") == 1
+    assert told(known, "deployment_slots_allowed", deployment="hello") == 1
+    assert told(known, "compute_waiting_jobs", compute="cpu") == 3
+    assert told(known, "compute_nodes", compute="cpu") == 1
+    assert told(known, "node_leases", node=NODE) == 1
+    assert told(known, "queue_seconds_count") == 3
+    assert told(known, "result_bytes_bucket", le="16384.0") == 2
+    assert told(known, "engine_call_seconds_count", verb="create") == 1
+    assert told(known, "engine_call_seconds_sum", verb="create") == 0.008
+    assert told(known, "http_requests_total", route="submit", origin="api", status="2xx") >= 6
 
 
 def test_it_needs_no_credentials_and_tells_none(busy: Faces) -> None:
@@ -166,13 +167,14 @@ def test_nodes_are_told_by_their_state(api: Faces, ledger: Ledger) -> None:
         ledger.nodes.announce(node, info)
     now = time.time()
     ledger.client.zadd("onejob:nodes", {"quiet": now - 30, "gone": now - 100})
+    known = series(api.port)  # one look: in a while the others are silent, too
     for state in ("alive", "unfit", "silent", "lost"):
-        assert value(api.port, "nodes", state=state) == 1
-    assert value(api.port, "node_fit", node="ill") == 0
-    assert value(api.port, "node_live_restore", node="ill") == 0
-    assert value(api.port, "node_live_restore", node="fit") == 1
-    assert 100 <= value(api.port, "node_silent_seconds", node="gone") < 160
-    assert value(api.port, "compute_nodes", compute="cpu") == 1
+        assert told(known, "nodes", state=state) == 1
+    assert told(known, "node_fit", node="ill") == 0
+    assert told(known, "node_live_restore", node="ill") == 0
+    assert told(known, "node_live_restore", node="fit") == 1
+    assert 100 <= told(known, "node_silent_seconds", node="gone") < 160
+    assert told(known, "compute_nodes", compute="cpu") == 1
 
 
 def test_a_paused_deployment_waits_for_nobody(api: Faces, hello: str, ledger: Ledger) -> None:
@@ -228,6 +230,7 @@ def several(
 ) -> Iterator[ApiServer]:
     """A server of three processes."""
     started = ApiServer.start(tmp_path_factory.mktemp("several"), redis_server.url, api_workers=3)
+    until(lambda: len(started.worker_pids) == 3)  # it answers from the first one on
     yield started
     started.stop()
 
@@ -325,10 +328,14 @@ def alone(
     redis.stop()
 
 
-def timed(port: int) -> tuple[float, Series]:
+def seconds_to_answer(port: int) -> float:
     began = time.monotonic()
-    known = series(port)
-    return time.monotonic() - began, known
+    call(port, "GET", "/metrics")
+    return time.monotonic() - began
+
+
+def until_redis_is_up(port: int) -> None:
+    until(lambda: value(port, "redis_up") == 1)  # it, too, may be slow to answer
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hanging"])
@@ -336,7 +343,7 @@ def test_without_redis_it_tells_that_and_what_it_knows_itself(
     alone: tuple[RedisServer, ApiServer], how: signal.Signals
 ) -> None:
     redis, api = alone
-    assert value(api.port, "redis_up") == 1
+    until_redis_is_up(api.port)
     assert redis.pid is not None
     pid = redis.pid
     if how is signal.SIGKILL:
@@ -344,18 +351,18 @@ def test_without_redis_it_tells_that_and_what_it_knows_itself(
     else:
         stop(pid)
     try:
-        tries = [timed(api.port) for _ in range(3)]
+        # The machine may be busy with other tests: one answer that is soon proves it.
+        assert any(seconds_to_answer(api.port) < 1 for _ in range(10))
+        known = series(api.port)
     finally:
         if how is signal.SIGKILL:
             redis.restart()
         else:
             os.kill(pid, signal.SIGCONT)
-    assert min(seconds for seconds, _ in tries) < 1  # the machine may be busy with other tests
-    known = tries[-1][1]
     assert known["onejob_redis_up", ()] == 0
     assert answered(api.port) >= 1
     names = {name for name, _ in known}
     assert "onejob_build_info" in names
     assert "onejob_http_requests_total" in names
     assert not names & {"onejob_waiting_jobs", "onejob_jobs_ended_total"}, "unknown is not zero"
-    assert value(api.port, "redis_up") == 1
+    until_redis_is_up(api.port)

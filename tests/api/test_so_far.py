@@ -15,6 +15,7 @@ from app.ledger.live import WHOLE_BYTES
 from app.settings import Settings
 from app.web import create_app
 from tests.api.faces import Faces
+from tests.api.patient import REDIS_SECONDS
 from tests.api.printing import Printing, until
 from tests.api.server import CLIENT_ID, CLIENT_SECRET, TOKEN_SECRET
 from tests.api.wire import Answer
@@ -22,7 +23,7 @@ from tests.api.worker import NODE, PlayedWorker
 from tests.redis_server import RedisServer
 
 WIDE = {"max_replica_count": 9, "queue_message_ttl_seconds": 300, "deadline_seconds": 60}
-SOON_SECONDS = 10.0  # the API would wait for a worker for longer
+SOON_SECONDS = 25.0  # the API would wait for a worker for far longer
 
 
 @pytest.fixture
@@ -45,7 +46,9 @@ def app(redis_url: str) -> Flask:
         "client_secret": CLIENT_SECRET,
         "token_secret": TOKEN_SECRET,
     }
-    return create_app(Settings(redis_url=redis_url, log_wait_seconds=30, **secrets))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("app.web.REDIS_SECONDS", REDIS_SECONDS)
+        return create_app(Settings(redis_url=redis_url, log_wait_seconds=60, **secrets))
 
 
 def look_until(asked: Future[Answer], *crowd: Printing) -> None:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from app.children import Child
 from app.commands.access import resolve
 from app.stack import Layout, Stack
 from tests.api.faces import Faces
-from tests.api.server import CLIENT_ID, CLIENT_SECRET
+from tests.api.server import CLIENT_ID, CLIENT_SECRET, PATIENT, PRODUCT
 from tests.cli.conftest import Onejob
 from tests.e2e.house import free_port
 
@@ -124,6 +125,14 @@ def test_what_is_no_url_is_refused(onejob: Onejob, url: str) -> None:
     assert "is no http" in answer.stderr
 
 
+class PatientStack(Stack):
+    """One whose API waits longer for its Redis, which waits for the disk at each write."""
+
+    def _start(self, name: str, argv: list[str], stop_seconds: float = 10) -> Child:
+        words = [PATIENT if word == PRODUCT else word for word in argv]
+        return super()._start(name, words, stop_seconds)
+
+
 class TestBesideALocalServer:
     @pytest.fixture
     def stack(
@@ -134,7 +143,7 @@ class TestBesideALocalServer:
             if name.startswith("ONEJOB_"):
                 monkeypatch.delenv(name)
         monkeypatch.setenv("ONEJOB_DATA", str(tmp_path / "data"))
-        stack = Stack(Layout(tmp_path / "data", free_port(), 2))
+        stack = PatientStack(Layout(tmp_path / "data", free_port(), 2))
         try:
             stack.start_redis()
             stack.ensure_inference_key()

@@ -20,6 +20,7 @@ from tests.e2e.house import free_port
 FOLDER = COMPOSE / "monitoring"
 DASHBOARD = FOLDER / "grafana" / "dashboards" / "onejob.json"
 READY_SECONDS = 60
+ANSWER_SECONDS = 30
 
 
 def alerts() -> dict[str, dict[str, Any]]:
@@ -59,6 +60,7 @@ class Prometheus:
     def __init__(self, folder: Path, targets: dict[str, str]) -> None:
         """`targets` are addresses by job name; a job without one is left out."""
         self.port = free_port()
+        self._instant: float | None = None
         config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
         config["rule_files"] = [str(FOLDER / name) for name in config["rule_files"]]
         targets = targets | {"prometheus": f"127.0.0.1:{self.port}"}
@@ -79,11 +81,28 @@ class Prometheus:
 
     def until(self, query: str, seconds: float = READY_SECONDS) -> None:
         """Waits until a query has an answer."""
-        self._child.until(lambda: bool(self.query(query)), seconds)
+        self._child.until(lambda: bool(self._ask(query)), seconds)
+
+    def stand_still(self, query: str) -> None:
+        """Waits until a query has an answer; from then on all are answered as of that instant.
+
+        A later scrape may fail on a busy machine, and nothing would be there until the next one.
+        """
+
+        def seen() -> bool:
+            found = self._ask(query)
+            self._instant = found[0]["value"][0] if found else None
+            return bool(found)
+
+        self._child.until(seen, READY_SECONDS)
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The series of an expression. Raises HTTPError with the reason in it."""
-        answer = self.get("query?" + urllib.parse.urlencode({"query": expression}))
+        return self._ask(expression, self._instant)
+
+    def _ask(self, query: str, instant: float | None = None) -> list[dict[str, Any]]:
+        at = {} if instant is None else {"time": str(instant)}
+        answer = self.get("query?" + urllib.parse.urlencode({"query": query, **at}))
         found: list[dict[str, Any]] = answer["result"]
         return found
 
@@ -91,7 +110,7 @@ class Prometheus:
         """What an API call gives."""
         url = f"http://127.0.0.1:{self.port}/api/v1/{path}"
         try:
-            with urllib.request.urlopen(url, timeout=10) as response:
+            with urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as response:
                 return json.load(response)["data"]
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{path}: {error.read().decode()}") from error

@@ -7,6 +7,7 @@ import pytest
 
 from tests.api.faces import Faces
 from tests.api.server import ApiServer
+from tests.e2e.house import until
 from tests.monitoring.prometheus import Prometheus, alerts, own_names, panel_expressions
 from tests.redis_server import RedisServer
 from tests.workers.rig import Rig, Usher, works
@@ -62,10 +63,10 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         prometheus.until_ready()
         prometheus.until('up{job="onejob"} == 1')
         live(rig, "b")
+        Faces.of(api.port, rig.ledger).control("GET", "/job-deployments")
         for number in range(7):
             rig.submit(f"waits{number}")
-        Faces.of(api.port, rig.ledger).control("GET", "/job-deployments")
-        prometheus.until("onejob_jobs_accepted_total == 13")
+        prometheus.stand_still("onejob_jobs_accepted_total == 13")
         yield prometheus
     finally:
         prometheus.stop()
@@ -75,10 +76,14 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
 
 
 def test_every_target_is_up(prometheus: Prometheus) -> None:
-    targets = prometheus.get("targets")["activeTargets"]
-    states = {target["labels"]["job"]: target["health"] for target in targets}
-    assert states.pop("onejob") == "up"
-    assert all(target["lastError"] == "" for target in targets if target["health"] == "up")
+    def up() -> dict[str, str]:
+        """The last errors of those that are up, by their names."""
+        targets = prometheus.get("targets")["activeTargets"]
+        ups = [target for target in targets if target["health"] == "up"]
+        return {target["labels"]["job"]: target["lastError"] for target in ups}
+
+    until(lambda: "onejob" in up())  # a scrape may fail on a busy machine
+    assert set(up().values()) == {""}
 
 
 def test_every_rule_is_loaded_and_has_no_error(prometheus: Prometheus) -> None:
