@@ -28,6 +28,8 @@ install() {
     say packages "$*"
     words=$(
         export DEBIAN_FRONTEND=noninteractive
-        { apt-get update -q && apt-get install -q -y --no-install-recommends "$@"; } 2>&1
+        # Another one may be at work, as after the start of a machine.
+        waiting=(-o DPkg::Lock::Timeout=300)
+        { apt-get update -q && apt-get install -q -y "${waiting[@]}" --no-install-recommends "$@"; } 2>&1
     ) || die "apt-get could not install $*: $(tail -n 3 <<<"$words")" "install $* by hand"
 }

@@ -41,7 +41,7 @@ def require(condition: object, reason: str) -> None:
 def engine_answers() -> bool:
     """Whether there is a Docker engine."""
     try:
-        client = docker.from_env(timeout=10)
+        client = docker.from_env(timeout=60)  # what it says holds for all tests of this process
         client.close()
     except (docker.errors.DockerException, requests.RequestException):
         return False

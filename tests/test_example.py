@@ -110,5 +110,5 @@ def test_it_prints_progress_and_ends_at_sigterm(running: Running) -> None:
     assert running.line() == "1 of 600 s"
     running.process.send_signal(signal.SIGTERM)
     assert running.exit_code() == 128 + signal.SIGTERM
-    assert "stopped before the end" in (running.line(), running.line())
+    assert "stopped before the end" in iter(running.line, "")  # after more seconds, perhaps
     connection.close()

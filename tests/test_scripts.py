@@ -20,6 +20,7 @@ from tests.conftest import require
 ROOT = Path(__file__).parent.parent
 NOWHERE = "unix:///nonexistent/docker.sock"
 CLEAN = '"""Nothing."""\n'
+PATIENCE_SECONDS = 60
 
 
 @pytest.fixture
@@ -148,7 +149,7 @@ class TestSupervised:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(sent)
-        output, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=PATIENCE_SECONDS)
         assert output == f"got {got.name}\nended with {40 + got}\n"
 
 
@@ -208,7 +209,7 @@ class TestShared:
         return user
 
     def leave(self, user: subprocess.Popen[str]) -> None:
-        user.communicate(timeout=30)
+        user.communicate(timeout=PATIENCE_SECONDS)
 
     @pytest.mark.parametrize("code", [0, 3])
     def test_who_stops_it_ends_with_the_command_s_own_code(self, folder: Path, code: int) -> None:
@@ -220,9 +221,12 @@ class TestShared:
 
     def test_one_that_does_not_end_is_not_waited_for_for_ever(self, folder: Path) -> None:
         (folder / "stubborn").touch()
+        before = self.user(folder)  # who starts it, for which a second may be too little
+        before.kill()
+        self.leave(before)
+        engine = self.engine(folder)
         argv = ["bash", "-c", WITH_STAND_IN, "engine", str(ROOT), str(folder), "sh", "-c", "exit 3"]
         done = run(*argv, PATIENCE="1")
-        engine = self.engine(folder)
         assert done.returncode == 3
         assert f"dockerd (process {engine}) does not end" in done.stderr
         assert "next: " in done.stderr
@@ -263,7 +267,7 @@ class TestShared:
         self.leave(self.user(folder))
         assert self.engine(folder) == engine.pid
         engine.terminate()
-        assert engine.wait(10) == 0
+        assert engine.wait(PATIENCE_SECONDS) == 0
 
 
 # In the place of mmdebstrap: tells that it began, gives half an archive, and the rest when it may.
@@ -344,7 +348,7 @@ class TestBaseImage:
             str(bootstrap.folder / "archive"), *bootstrap.tag.split(":")
         )
         before = client.images.get(bootstrap.tag).id
-        output, _ = (again := bootstrap.start()).communicate(timeout=30)
+        output, _ = (again := bootstrap.start()).communicate(timeout=PATIENCE_SECONDS)
         assert (again.returncode, output.split()) == (0, ["base", bootstrap.tag, "is", "there"])
         assert client.images.get(bootstrap.tag).id == before
         client.close()
@@ -358,7 +362,10 @@ class TestBaseImage:
         waits = "  base        waiting: another scripts/base-image is at work\n"
         assert second.stdout.readline() == waits
         bootstrap.let()
-        ends = [process.communicate(timeout=30)[0].split()[-1] for process in (first, second)]
+        ends = [
+            process.communicate(timeout=PATIENCE_SECONDS)[0].split()[-1]
+            for process in (first, second)
+        ]
         assert (ends, first.returncode, second.returncode) == (["made", "there"], 0, 0)
 
     @pytest.mark.docker
@@ -371,7 +378,7 @@ class TestBaseImage:
         broken = bootstrap.start()
         bootstrap.begun()
         os.killpg(broken.pid, sent)
-        assert broken.wait(30) == code
+        assert broken.wait(PATIENCE_SECONDS) == code
         assert list((bootstrap.folder / "temporary").iterdir()) == []
         client = docker.from_env()
         assert client.images.list(bootstrap.tag) == []
@@ -379,7 +386,7 @@ class TestBaseImage:
         again = bootstrap.start()
         bootstrap.begun()
         bootstrap.let()
-        assert again.communicate(timeout=30)[0].endswith("made\n")
+        assert again.communicate(timeout=PATIENCE_SECONDS)[0].endswith("made\n")
 
     def test_without_an_engine_it_says_so(self) -> None:
         require(shutil.which("docker"), "the docker command is not installed")

@@ -12,6 +12,7 @@ One that sees nothing would find that all is well. So it is held against the wit
 told that one of its life, for longer than this one ever looked away, must have been seen.
 """
 
+import os
 import threading
 import time
 from collections import Counter
@@ -72,6 +73,8 @@ class Sampler(threading.Thread):
 
     def run(self) -> None:
         """Samples until it is stopped."""
+        with suppress(OSError):  # as root, before its process's other threads
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -20)
         while not self._stopped.wait(max(0.0, self._last + SAMPLE_SECONDS - time.monotonic())):
             now = time.monotonic()
             self._longest_gap = max(self._longest_gap, now - self._last)

@@ -138,7 +138,7 @@ class Storm:
         return self._sampler.overruns(self._witness.lives(), DEADLINE_SECONDS)
 
     def _report(self, struck: Counter[str]) -> Report:
-        client = connect(self._world.stack.redis_url)
+        client = connect(self._world.stack.redis_url, timeout_seconds=30)
         leaks = Leaks(self._world, client, list(CAPS))
         left = leaks.settle()
         left |= leaks.delete()

@@ -62,10 +62,11 @@ def run(
     command: list[str], *arguments: str, environ: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Runs a docker-compose in the directory of our file."""
+    # 1.29 gives up on an engine that is silent for a minute.
     return subprocess.run(
         [*command, *arguments],
         cwd=COMPOSE,
-        env=clean_environ() if environ is None else environ,
+        env=clean_environ(COMPOSE_HTTP_TIMEOUT="300") if environ is None else environ,
         capture_output=True,
         text=True,
         check=False,

@@ -18,15 +18,17 @@ from typing import Any
 import docker
 import requests
 
-from tests.api.faces import Faces, deployment
+from tests.api.faces import deployment
 from tests.api.wire import call
 from tests.compose.commands import COMPOSE, FILE, OVERRIDE, REDIS_PORT, clean_environ, run
 from tests.e2e.house import APP, free_port, until
+from tests.e2e.patient import PatientFaces
 from tests.images import base_image
 
 IMAGE = "onejob:test"
 OWNER = "10001:10001"  # of all secrets: see compose/Dockerfile
 PLACES = ("/run", "/etc", "/tmp", "/var", "/data", "/usr/local")  # of a container
+DEADLINE_SECONDS = 600  # of all jobs: longer than any test of them may take
 
 
 class Project:
@@ -60,7 +62,7 @@ class Project:
         self._command = [*command, *(word for path in files for word in ("-f", str(path)))]
         self._command += ["--env-file", str(env), "-p", self.name]
         self.credentials: dict[str, str] = {}
-        self.faces: Faces
+        self.faces: PatientFaces
 
     @property
     def url(self) -> str:
@@ -85,9 +87,9 @@ class Project:
         grant = {"grant_type": "client_credentials"} | {
             name: self.credentials[name] for name in ("client_id", "client_secret")
         }
-        faces = Faces(self.port, self.credentials["inference_key"], "")
+        faces = PatientFaces(self.port, self.credentials["inference_key"], "")
         token = faces.control("POST", "/oauth2/token", grant).json["access_token"]
-        self.faces = Faces(self.port, faces.key, token)
+        self.faces = PatientFaces(self.port, faces.key, token)
 
     def compose(self, *arguments: str) -> str:
         """What docker-compose says on its standard output; it must succeed."""
@@ -104,22 +106,28 @@ class Project:
             "exposed_port": 8000,
             "entrypoint_overrides": {"enabled": True, "entrypoint": entrypoint(lines)},
         }
-        scaling = deployment()["scaling"] | {"max_replica_count": max_replica_count}
+        scaling = deployment()["scaling"] | {
+            "max_replica_count": max_replica_count,
+            "deadline_seconds": DEADLINE_SECONDS,
+        }
         self.faces.deploy(name, containers=[container], scaling=scaling, **changes)
 
     def finished(self, name: str, job_id: str) -> dict[str, Any]:
         """Waits for the job's end; what /status says then."""
 
         def look() -> Any:
-            status = self.faces.status(name, job_id).json  # 503 where Redis is slow just now
-            return status if status.get("Status") == "Completed" else None
+            status = self.faces.status(name, job_id).json
+            return status if status["Status"] == "Completed" else None
 
         status: dict[str, Any] = until(look, self._logs)
         return status
 
     def tasks(self) -> dict[str, str]:
-        """Which worker ran which task that is over, as Flower tells."""
-        told = json.loads(self.flower("/api/tasks"))
+        """Which worker ran which task that is over, as Flower tells; none while it is not up."""
+        try:
+            told = json.loads(self.flower("/api/tasks"))
+        except (OSError, http.client.HTTPException):
+            return {}
         return {id: task["worker"] for id, task in told.items() if task["state"] == "SUCCESS"}
 
     def flower(self, path: str, password: str | None = None) -> bytes:
@@ -129,14 +137,14 @@ class Project:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.flower_port}{path}", None, headers
         )
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=30) as response:
             return bytes(response.read())
 
     def flower_answers(self) -> bool:
         """Whether Flower is up."""
         try:
             return bool(self.flower("/healthcheck"))
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
 
     def targets(self) -> dict[str, list[str]]:
@@ -144,6 +152,8 @@ class Project:
         try:
             asked = call(self.prometheus_port, "GET", "/api/v1/targets")
         except (OSError, http.client.HTTPException):  # not up yet
+            return {}
+        if asked.status != 200:  # it listens before it is ready, and says 503
             return {}
         found: dict[str, list[str]] = {}
         for target in asked.json["data"]["activeTargets"]:
@@ -271,7 +281,8 @@ class Project:
         """Removes what a failed test left; nothing else could end it."""
         client = docker.APIClient()
         for name in self.replicas() if (self.spool / "node").exists() else []:
-            client.remove_container(name, force=True)
+            with contextlib.suppress(docker.errors.APIError):  # a worker does so just now
+                client.remove_container(name, force=True)
         client.close()
 
     def _ready(self) -> bool:
