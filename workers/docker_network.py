@@ -33,7 +33,8 @@ BRIDGE_OPTION = "com.docker.network.bridge.name"
 ICC_OPTION = "com.docker.network.bridge.enable_icc"
 LINK_LOCAL = "169.254.0.0/16"
 TRIES = 3
-IPTABLES_SECONDS = 10
+LOCK_SECONDS = 20  # that others may hold the packet filter
+IPTABLES_SECONDS = 30
 
 
 def check_name(name: str) -> None:
@@ -161,7 +162,7 @@ def _add(rule: tuple[str, ...]) -> str:
 
 
 def _iptables(*arguments: str) -> str:
-    command = ["iptables", "-w", "5", *arguments]
+    command = ["iptables", "-w", str(LOCK_SECONDS), *arguments]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=IPTABLES_SECONDS

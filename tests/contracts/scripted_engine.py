@@ -33,7 +33,7 @@ from workers.engine import (
 from workers.images import Login, PulledImage, PullNews, Watch, unwatched
 
 IMAGE = Image("sha256:scripted", ("python3",), ("app.py",), 15)
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ def test_an_unknown_id_is_stopped_killed_and_removed_already(world: World) -> No
 
 def test_a_stop_lets_a_container_end_by_itself(world: World) -> None:
     running = world.running(POLITE)
-    world.engine.stop(running.id, 10)
+    world.engine.stop(running.id, 60)
     assert world.found().exit == Exit(7, False)
 
 
@@ -154,7 +154,7 @@ def test_a_stop_leaves_what_has_ended_or_never_ran_as_it_is(world: World) -> Non
 
 def test_a_wait_ends_with_the_container_and_its_log_is_whole_then(world: World) -> None:
     running = world.running(TALKS)
-    world.engine.wait(running.id, 20)
+    world.engine.wait(running.id, 60)
     assert world.found().exit == Exit(0, False)
     assert world.printed(running.id) == LINES
 

@@ -141,7 +141,7 @@ class DockerWorld(World):
         super().__init__()
         self.engine = MeasuredEngine(DockerEngine(None), Tally())  # as a worker has it
         self.ref = base_image()
-        self.api: Any = docker.APIClient(timeout=30, **docker.utils.kwargs_from_env())
+        self.api: Any = docker.APIClient(timeout=100, **docker.utils.kwargs_from_env())
         self.registry: Registry | None = None
 
     def pushed(self) -> str:
@@ -153,7 +153,7 @@ class DockerWorld(World):
         assert next(self.api.logs(id, stream=True, follow=True))
 
     def await_exit(self, id: str) -> None:
-        self.api.wait(id, timeout=30)
+        self.api.wait(id, timeout=100)
 
     def volumes(self, id: str) -> list[str]:
         return [m["Name"] for m in self.api.inspect_container(id)["Mounts"]]

@@ -43,8 +43,9 @@ def another_machine() -> Iterator[dict[str, str]]:
     """
     token = secrets.token_hex(3)
     space, near, far = f"oj-{token}", f"oj{token}a", f"oj{token}b"
-    # Apart for each test process, and below the last addresses, where metadata services are.
-    place = f"{1 + secrets.randbelow(250)}.{4 * secrets.randbelow(60)}"
+    # Apart for each test process, above what `tests.machine` has, and below the last addresses,
+    # where metadata services are.
+    place = f"{10 + secrets.randbelow(240)}.{4 * secrets.randbelow(60)}"
     plain, local = f"198.18.{place}", f"169.254.{place}"
     ip("netns", "add", space)
     try:

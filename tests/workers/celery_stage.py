@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import Celery
 
-from app.dispatch import Publisher
+from app.dispatch import Publisher, node_queue
 from app.domain.job import Hint
 from tests.redis_server import RedisServer
 from tests.workers.rig import Rig
@@ -98,8 +99,9 @@ class Stage:
     def __init__(self, server: RedisServer, folder: Path) -> None:
         self.server = server
         self.folder = folder
-        self.rig = Rig(server.url, folder / "spool", cap=20)
-        self.publish = Publisher(server.url)
+        self.rig = Rig(server.url, folder / "spool", cap=20, hint_seconds=5)
+        self.publish = patient_publisher(server.url)
+        self.celery = Celery(broker=server.url)
         self._processes: list[Process] = []
 
     def worker(self, **environ: str) -> Process:
@@ -122,6 +124,18 @@ class Stage:
         """Publishes a message."""
         self.publish([Hint(self.rig.uid, job_id, "dep", "cpu")])
 
+    def until_none_takes_jobs(self) -> None:
+        """Waits until all workers consume their node's own queue alone, as they say themselves."""
+        here = [node_queue(self.rig.node)]
+        self.rig.until(lambda: self._consumed() == [here] * len(self._processes))
+
+    def _consumed(self) -> list[list[str]]:
+        """The queues of each worker."""
+        answers = self.celery.control.broadcast(
+            "active_queues", reply=True, timeout=10, limit=len(self._processes)
+        )
+        return [[queue["name"] for queue in queues] for a in answers for queues in a.values()]
+
     def end(self, job_id: str) -> None:
         """Its app exits with 0."""
         spool = self.rig.root.attempt(self.rig.replica(job_id))
@@ -132,4 +146,13 @@ class Stage:
         """Ends all processes."""
         for process in self._processes:
             process.kill()
+        self.celery.close()
         self.rig.close()
+
+
+def patient_publisher(url: str) -> Publisher:
+    """One that waits for a Redis that waits for the disk: here no sweep hints again in time."""
+    publisher = Publisher(url)
+    conf = publisher._celery.conf
+    conf.broker_transport_options = conf.broker_transport_options | {"socket_timeout": 30}
+    return publisher

@@ -20,7 +20,7 @@ class Rig:
 
     def __init__(self) -> None:
         self.engine = DockerEngine(None)
-        self.api: Any = docker.APIClient(timeout=30, **docker.utils.kwargs_from_env())
+        self.api: Any = docker.APIClient(timeout=100, **docker.utils.kwargs_from_env())
         self.token = secrets.token_hex(4)
         self.node = f"rig-{self.token}"
         self.image = self.engine.image(base_image(), refresh=False).id
@@ -50,7 +50,7 @@ class Rig:
     def run(self, spec: ContainerSpec) -> Container:
         """Starts a container and waits for its end."""
         made = self.start(spec)
-        self.api.wait(made.id, timeout=60)
+        self.api.wait(made.id, timeout=100)
         found = self.engine.find(spec.name)
         assert found is not None
         return found

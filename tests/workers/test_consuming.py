@@ -148,7 +148,7 @@ def test_a_worker_without_an_engine_takes_no_messages_until_it_is_back(stage: St
     client = stage.rig.ledger.client
     nodes = stage.rig.ledger.nodes
     stage.rig.until(lambda: any(node.info.get("problems") for node in nodes.all()))
-    stage.rig.until(lambda: not client.exists("_kombu.binding.none"))  # one round trip
+    stage.until_none_takes_jobs()
     task = stage.submit("works-1")
     stage.rig.until(lambda: client.llen(compute_queue("cpu")) == 1 or task.meta()["result"])
     assert stage.rig.job("works-1").state is State.DISPATCHED
@@ -160,6 +160,6 @@ def test_a_stalled_consumer_takes_messages_again(stage: Stage) -> None:
     """Its loop no longer hears of the broker: as if the connection had died in silence."""
     worker = stage.worker(TEST_STALLS="1").until_ready()
     task = stage.submit("works-1")
-    stage.rig.until(lambda: "connecting anew" in worker.words(), 30)
-    stage.rig.until(lambda: task.meta()["status"] == "SUCCESS", 30)
+    stage.rig.until(lambda: "connecting anew" in worker.words())
+    stage.rig.until(lambda: task.meta()["status"] == "SUCCESS")
     assert worker.process.poll() is None

@@ -1,7 +1,9 @@
 """A spool root that was copied with its machine: the copy leaves the other's attempts alone."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,11 +11,14 @@ from app.domain.job import State
 from app.ledger.nodes import NodeTaken
 from tests.workers.alone import Fresh, elsewhere, pass_time
 from tests.workers.rig import Rig, runs
-from workers.heartbeat import Heartbeat, Periodic
+from workers import worker
+from workers.heartbeat import Heartbeat
 from workers.site import Site
 from workers.supervisor import supervise
 from workers.upkeep import Upkeep
 from workers.worker import await_node
+
+SILENT_SECONDS = 60.0  # until who is silent is not alive
 
 
 @pytest.fixture
@@ -21,6 +26,7 @@ def copy(rig: Rig, tmp_path: Path) -> Site:
     """Another machine with the same node id, which came up while Redis was away."""
     Heartbeat(rig.site()).beat(0)
     site = replace(elsewhere(rig, tmp_path / "copy"), node=rig.node)
+    site.ledger.nodes.silent_seconds = SILENT_SECONDS
     Heartbeat(site).beat(0)
     assert "was this spool root copied?" in site.fitness.problems()[0]
     return site
@@ -61,29 +67,51 @@ def test_it_does_not_free_the_slots_of_the_others_strays(rig: Rig, copy: Site) -
 # -- at the start of a worker ------------------------------------------------------------------
 
 
+class Clock:
+    """In place of the module `time` there: it goes on while one sleeps, and `meanwhile` is done."""
+
+    def __init__(self, meanwhile: Callable[[], None]) -> None:
+        self._now = 0.0
+        self._meanwhile = meanwhile
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        self._now += seconds
+        self._meanwhile()
+
+
 def rebooted(rig: Rig) -> Site:
-    """The same machine under its new boot id; who is silent for a second is not alive."""
+    """The same machine under its new boot id."""
     site = replace(rig.site(), identity="this machine, booted again")
-    site.ledger.nodes.silent_seconds = 1.0
+    site.ledger.nodes.silent_seconds = SILENT_SECONDS
     return site
 
 
 def test_after_a_quick_reboot_a_worker_waits_until_its_last_life_is_silent(
-    rig: Rig, caplog: pytest.LogCaptureFixture
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     rig.ledger.nodes.announce(rig.node, {}, "this machine")
+    heard_of: Any = rig.ledger.client.zscore("onejob:nodes", rig.node)
+    silences = [0, SILENT_SECONDS / 2, SILENT_SECONDS]
+
+    def meanwhile() -> None:
+        rig.ledger.client.zadd("onejob:nodes", {rig.node: heard_of - silences.pop(0)})
+
+    monkeypatch.setattr(worker, "time", Clock(meanwhile))
     await_node(rebooted(rig))
-    assert rig.ledger.nodes.all()[0].silent_seconds >= 1
-    assert caplog.text.count("before a reboot: waiting for up to 1 s") == 1
+    assert silences == []
+    assert caplog.text.count("before a reboot: waiting for up to 60 s") == 1
 
 
-def test_a_worker_whose_id_somebody_has_who_is_alive_is_refused(rig: Rig) -> None:
-    pulse = Periodic(
-        "pulse", 0.1, lambda _: rig.ledger.nodes.announce(rig.node, {}, "this machine")
-    )
-    pulse.start()
-    rig.until(rig.ledger.nodes.all)
+def test_a_worker_whose_id_somebody_has_who_is_alive_is_refused(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def announce() -> None:
+        rig.ledger.nodes.announce(rig.node, {}, "this machine")
+
+    announce()
+    monkeypatch.setattr(worker, "time", Clock(announce))
     with pytest.raises(NodeTaken, match=rig.node):
         await_node(rebooted(rig))
-    pulse.stop()
-    pulse.join(10)

@@ -8,6 +8,7 @@ import redis
 
 from app.ledger import Ledger
 from tests.workers.rig import Rig, runs
+from workers import upkeep
 from workers.engine import EngineTrouble, EngineUnavailable
 from workers.upkeep import Upkeep
 
@@ -124,7 +125,7 @@ def test_old_drafts_are_removed_and_new_ones_are_not(rig: Rig) -> None:
 
 def test_what_is_young_is_left_for_a_moment(wide: Rig) -> None:
     name = leave_container(wide, job_id="forgotten")
-    Upkeep(wide.site()).remove_dangling()
+    Upkeep(wide.site(), grace_seconds=600).remove_dangling()
     assert name in wide.engine.names()
     assert name in wide.root.replicas()
 
@@ -148,9 +149,12 @@ def test_a_replica_past_its_deadline_is_killed_though_nobody_supervises_it(rig: 
     assert rig.fate() == ("timed_out", "deadline")
 
 
-def test_a_replica_within_its_grace_is_left_to_its_usher(rig: Rig) -> None:
-    overdue(rig, 0.5)
-    rig.upkeep().kill_overdue()
+def test_a_replica_within_its_grace_is_left_to_its_usher(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overdue(rig, 300)
+    monkeypatch.setattr(upkeep, "OVERDUE_SECONDS", 200.0)  # neither is enough without the other
+    rig.upkeep(rig.site(stop_grace_seconds=200)).kill_overdue()
     assert "kill" not in rig.engine.calls
 
 

@@ -18,7 +18,7 @@ import pytest
 from app.domain.log import Stream, lines_of
 from tests.workers.docker_rig import LIMITS, Rig, rigged
 from workers import docker_engine
-from workers.docker_engine import DockerEngine
+from workers.docker_engine import CALL_SECONDS, DockerEngine
 from workers.docker_form import CAPABILITIES
 from workers.engine import EngineUnavailable, Exit, Mount, Phase, StartRefused
 
@@ -200,7 +200,7 @@ def test_many_calls_at_once_keep_their_connections(
         ready = threading.Barrier(30)
 
         def look(_: int) -> str:
-            ready.wait(10)
+            ready.wait(60)
             found = rig.engine.find(name)
             return found.name if found else ""
 
@@ -260,8 +260,9 @@ class SilentEngine:
             while True:
                 connection, _ = self._server.accept()
                 self._connections.append(connection)
-                if b"/version" in connection.recv(4096):
-                    connection.sendall(_version())
+                with suppress(OSError):  # who asked did not wait
+                    if b"/version" in connection.recv(4096):
+                        connection.sendall(_version())
 
 
 def _version() -> bytes:
@@ -276,8 +277,17 @@ def silent(tmp_path: Path) -> Iterator[SilentEngine]:
     engine.close()
 
 
+def impatient(silent: SilentEngine) -> DockerEngine:
+    """An engine whose version is known; to tell that in time may take a busy machine some tries."""
+    give_up = time.monotonic() + 60
+    while time.monotonic() < give_up:
+        with suppress(EngineUnavailable):
+            return DockerEngine(silent.address, call_seconds=0.3)
+    raise AssertionError("its version is not told")
+
+
 def test_an_engine_that_falls_silent_is_unavailable_within_the_bound(silent: SilentEngine) -> None:
-    engine = DockerEngine(silent.address, call_seconds=0.3)
+    engine = impatient(silent)
     began = time.monotonic()
     with pytest.raises(EngineUnavailable):
         engine.find("onejob-x")
@@ -285,7 +295,7 @@ def test_an_engine_that_falls_silent_is_unavailable_within_the_bound(silent: Sil
         engine.stop("x", 1)
     with pytest.raises(EngineUnavailable):
         engine.remove("x")
-    assert time.monotonic() - began < 0.3 + 1.3 + 0.3 + 2
+    assert time.monotonic() - began < CALL_SECONDS / 2  # of 0.3, 1.3 and 0.3 s
     engine.close()
 
 
@@ -293,16 +303,16 @@ def test_an_engine_that_falls_silent_holds_no_job_up_for_its_log(
     silent: SilentEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(docker_engine, "LOOK_SECONDS", 0.3)
-    engine = DockerEngine(silent.address, call_seconds=60)
+    engine = DockerEngine(silent.address)
     began = time.monotonic()
     with pytest.raises(EngineUnavailable):
         engine.logs("x", 100)
-    assert time.monotonic() - began < 0.3 + 2
+    assert time.monotonic() - began < CALL_SECONDS / 2
     engine.close()
 
 
 def test_an_engine_that_went_away_is_unavailable(silent: SilentEngine) -> None:
-    engine = DockerEngine(silent.address, call_seconds=5)
+    engine = DockerEngine(silent.address)
     silent.close()
     with pytest.raises(EngineUnavailable):
         engine.owned("n")

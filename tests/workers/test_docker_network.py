@@ -26,7 +26,7 @@ from workers.engine import EngineTrouble, Phase
 
 pytestmark = pytest.mark.docker
 
-# Each address gets two seconds; what is dropped stays silent. "gateway" is the replica's own.
+# Each address gets some seconds; what is dropped stays silent. "gateway" is the replica's own.
 PROBE = """
 import json, socket, sys
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +38,7 @@ gateway = socket.inet_ntoa(bytes.fromhex(gateway)[::-1])
 def probe(address):
     host, port = address.replace("gateway", gateway).rsplit(":", 1)
     try:
-        socket.create_connection((host, int(port)), timeout=2).close()
+        socket.create_connection((host, int(port)), timeout=float(sys.argv[2])).close()
         return "reached"
     except TimeoutError:
         return "silence"
@@ -110,7 +110,9 @@ def elsewhere() -> Iterator[dict[str, str]]:
 def reached(rig: Rig, network: str, *addresses: str) -> dict[str, str]:
     """What a replica in a network gets from each address."""
     name = f"probe-{secrets.token_hex(3)}"
-    argv = ("python3", "-c", PROBE, json.dumps(addresses))
+    # The default bridge may lose frames while other containers come and go; all is reached there.
+    seconds = 30 if network == "bridge" else 2
+    argv = ("python3", "-c", PROBE, json.dumps(addresses), str(seconds))
     answers: dict[str, str] = rig.printed(rig.spec("", name, argv=argv, network=network))
     return answers
 
@@ -164,10 +166,14 @@ def test_a_nameserver_at_a_link_local_address_is_reached(
 def test_names_resolve_in_a_replica_as_they_do_on_this_machine(rig: Rig, network: str) -> None:
     script = """
 import json, socket
-try:
-    print(json.dumps(sorted({a[4][0] for a in socket.getaddrinfo("pypi.org", 443)})))
-except OSError:
-    print("[]")
+found = set()
+for _ in range(3):  # a nameserver may not answer at once
+    try:
+        found = {a[4][0] for a in socket.getaddrinfo("pypi.org", 443)}
+        break
+    except OSError:
+        pass
+print(json.dumps(sorted(found)))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     here = json.loads(done.stdout)

@@ -12,6 +12,7 @@ from tests.workers.docker_rig import Rig, rigged
 from workers import docker_store
 from workers.docker_engine import DockerEngine
 from workers.engine import Image, ImageDenied, ImageNotFound, ImagePullFailed
+from workers.images import PullNews
 
 pytestmark = pytest.mark.docker
 CONFIG = {"Entrypoint": ["/app"], "Cmd": ["serve"], "StopSignal": "SIGRTMIN+3"}
@@ -142,7 +143,7 @@ def test_one_pull_serves_all_who_wait_for_it(rig: Rig, registry: Registry, repos
     ready = threading.Barrier(8)
 
     def ask(_: int) -> str:
-        ready.wait(10)
+        ready.wait(60)
         return rig.engine.image(registry.ref(repository), refresh=False).id
 
     with ThreadPoolExecutor(8) as threads:
@@ -153,16 +154,25 @@ def test_one_pull_serves_all_who_wait_for_it(rig: Rig, registry: Registry, repos
 def test_those_who_refresh_at_once_share_a_pull(
     rig: Rig, registry: Registry, repository: str
 ) -> None:
-    ready = threading.Barrier(8)
+    registry.silent.add(repository)
+    waiting = threading.Barrier(9)
 
     def ask(_: int) -> str:
-        ready.wait(10)
-        return rig.engine.image(registry.ref(repository), refresh=True).id
+        told: list[PullNews] = []
+
+        def watch(news: PullNews) -> None:
+            told.append(news)
+            if len(told) == 1:
+                waiting.wait(60)
+
+        return rig.engine.image(registry.ref(repository), refresh=True, watch=watch).id
 
     with ThreadPoolExecutor(8) as threads:
-        assert len(set(threads.map(ask, range(8)))) == 1
-    # A pull, and one more for a thread that asked when it was over; the engine asks twice in each.
-    assert registry.asked[repository] <= 4
+        answers = threads.map(ask, range(8))
+        waiting.wait(60)
+        registry.released.set()
+        assert len(set(answers)) == 1
+    assert registry.asked[repository] <= 2  # the engine asks once or twice in a pull
 
 
 def test_a_refresh_does_not_wait_for_a_registry_in_trouble(
@@ -181,7 +191,7 @@ def test_a_failure_is_told_to_all_who_wait_for_it(
     ready = threading.Barrier(4)
 
     def ask(_: int) -> None:
-        ready.wait(10)
+        ready.wait(60)
         with pytest.raises(ImageNotFound):
             rig.engine.image(registry.ref(repository), refresh=False)
 

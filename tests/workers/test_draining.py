@@ -69,6 +69,7 @@ def test_its_workers_stop_consuming_and_begin_again(stage: Stage) -> None:
     nodes.drain(rig.node)
     second = stage.worker()
     rig.until(lambda: " ready." in second.words())
+    stage.until_none_takes_jobs()
     waiting = stage.submit("works-1")
     rig.until(lambda: client.llen(compute_queue("cpu")) == 1 or waiting.meta()["result"])
     assert rig.job("works-1").state is State.DISPATCHED
