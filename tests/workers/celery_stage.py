@@ -40,6 +40,7 @@ class Process:
                 env=dict(os.environ) | settings | environ,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,  # it may have to hurry, and not the tests with it
             )
         self._rig = rig
 
