@@ -24,8 +24,9 @@ from typing import Any
 import docker
 
 from tests.conftest import require
+from tests.e2e.house import free_port
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 USER, PASSWORD = "reader", "opensesame"
 # Of the password, by bcrypt: the only scheme that the registry takes.
 HTPASSWD = f"{USER}:$2y$05$abcdefghijklmnopqrstuuQbLfdQZSxZ9gjhA5V9o8Tyc6aQRO0Qi\n"
@@ -39,7 +40,7 @@ class RealRegistry:
         self.folder = folder
         self._password = password
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
         self.start()
 
     @property
@@ -226,7 +227,8 @@ def remove_images(*hosts: str) -> None:
     for image in api.images():
         names = [*(image["RepoTags"] or ()), *(image["RepoDigests"] or ())]
         if any(name.startswith(hosts) for name in names):
-            api.remove_image(image["Id"], force=True)
+            with suppress(docker.errors.ImageNotFound):  # it went with another one
+                api.remove_image(image["Id"], force=True)
     api.close()
 
 
@@ -248,11 +250,6 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     entry = tarfile.TarInfo(name)
     entry.size = len(content)
     tar.addfile(entry, io.BytesIO(content))
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def _listens(port: int) -> bool:

@@ -18,7 +18,8 @@ def stopped(pid: int) -> Iterator[None]:
         stop(pid)
         yield
     finally:
-        os.kill(pid, signal.SIGCONT)
+        with suppress(ProcessLookupError):  # it was killed meanwhile
+            os.kill(pid, signal.SIGCONT)
 
 
 def stop(pid: int) -> None:

@@ -23,7 +23,8 @@ from tests.second_engine import (
     second_engine,
 )
 
-pytestmark = [pytest.mark.docker, pytest.mark.root]
+# Its fixtures may have to wait for the base image.
+pytestmark = [pytest.mark.docker, pytest.mark.root, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parent.parent
 SILENCE_SECONDS = 0.5
@@ -127,7 +128,7 @@ class TestTwoEngines:
         engine.kill()
         assert len(pids) > 1
         assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
-        assert guest.wait(10) == -signal.SIGKILL
+        assert guest.wait(60) == -signal.SIGKILL
         engine.start()
         assert state(engine.client().containers.get(container.id)) == "exited"
 
@@ -154,7 +155,8 @@ class TestTwoEngines:
         assert state(engine.client().containers.get(container.id)) == "running"
 
     def test_a_paused_one_takes_connections_and_never_answers(self, engine: SecondEngine) -> None:
-        client = engine.client(timeout=SILENCE_SECONDS)
+        client = engine.client()
+        client.api.timeout = SILENCE_SECONDS  # from now on: it has answered already
         engine.pause()
         with socket.socket(socket.AF_UNIX) as probe:
             probe.connect(engine.url.removeprefix("unix://"))
@@ -191,10 +193,10 @@ class TestCable:
         with pytest.raises(TimeoutError):
             link.recv(100)
         engine.machine.mend()
-        link.settimeout(30)
+        link.settimeout(60)
         assert link.recv(100) == b"meanwhile"
         link.close()
-        assert guest.wait(10) == 0
+        assert guest.wait(60) == 0
 
 
 def left_overs(engine: SecondEngine) -> list[str]:

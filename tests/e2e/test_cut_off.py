@@ -51,7 +51,7 @@ def silence(pair: Pair) -> float:
 def test_for_less_than_the_node_timeout_its_outcome_is_true_and_final(
     new_pair: NewPair, created: Counter[str], silently: bool
 ) -> None:
-    pair = new_pair(node_timeout_seconds=20)
+    pair = new_pair(node_timeout_seconds=300)
     pair.deploy_far()
     job_id = pair.run_far("line")
     pair.engine.machine.cut(silently=silently)

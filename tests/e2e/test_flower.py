@@ -14,17 +14,38 @@ from tests.e2e.house import House, until
 
 pytestmark = pytest.mark.docker
 
+ONLINE = re.compile(r'^flower_worker_online{worker="worker@[^"]+"} 1.0$', re.MULTILINE)
+
 
 @pytest.fixture(scope="module")
 def flowered(house: House) -> Iterator[House]:
     """The house, with Flower."""
     house.stack.start_flower()
-    until(lambda: ask(house, "/api/workers?refresh=1"))
+    until_it_knows_the_worker(house)
     yield house
 
 
+def until_it_knows_the_worker(house: House) -> None:
+    """Waits until Flower can ask the worker, and hears of what it does."""
+    until(lambda: _knows(house))
+
+
+def _knows(house: House) -> bool:
+    try:
+        return bool(ask(house, "/api/workers?refresh=1") and ONLINE.search(metrics(house)))
+    except OSError:  # it is still starting
+        return False
+
+
+def metrics(house: House) -> str:
+    """What Flower tells Prometheus."""
+    url = f"{house.stack.layout.flower_url}/metrics"
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        return str(answer.read().decode())
+
+
 def ask(house: House, path: str, method: str = "GET", password: str | None = None) -> Any:
-    """An answer of Flower's API; None while it is an error of its own making."""
+    """An answer of Flower's API."""
     word = house.stack.credentials.flower_password if password is None else password
     token = base64.b64encode(f"onejob:{word}".encode()).decode()
     request = urllib.request.Request(
@@ -53,14 +74,11 @@ def test_a_job_is_a_task_with_its_id_its_state_and_its_time(flowered: House) -> 
     flowered.finished("shown", job_id)
     seen = task(flowered, "shown", job_id, "SUCCESS")
     assert seen["name"] == "onejob.run"
-    assert 1 <= seen["runtime"] < 10
+    assert 1 <= seen["runtime"] < 100
 
 
 def test_prometheus_gets_its_metrics_without_a_password(flowered: House) -> None:
-    url = f"{flowered.stack.layout.flower_url}/metrics"
-    with urllib.request.urlopen(url, timeout=20) as answer:
-        told = answer.read().decode()
-    assert re.search(r'^flower_worker_online{worker="worker@[^"]+"} 1.0$', told, re.MULTILINE)
+    assert ONLINE.search(metrics(flowered))
 
 
 def test_a_job_that_failed_is_a_failed_task_that_says_why(flowered: House) -> None:
@@ -87,7 +105,7 @@ def test_a_revoke_cancels_a_running_job(flowered: House, terminate: str) -> None
 
 
 def test_a_revoke_cancels_a_job_that_waits(flowered: House) -> None:
-    flowered.deploy("waiting", "c = take_job(); forever()\n", scaling={"deadline_seconds": 8})
+    flowered.deploy("waiting", "c = take_job(); forever()\n")
     first, second = flowered.faces.submit("waiting"), flowered.faces.submit("waiting", "/", b"2")
     flowered.until("waiting", first, lambda s: s["State"] == "running")
     ask(flowered, f"/api/task/revoke/waiting.{second}", "POST")

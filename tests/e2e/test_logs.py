@@ -6,7 +6,7 @@ import pytest
 
 from tests.api.events import Events
 from tests.e2e.house import House, until
-from tests.e2e.machines import WAITS, another_worker, go_on, running
+from tests.e2e.machines import WAITS, another_worker, go_on, happened, running
 
 pytestmark = pytest.mark.docker
 
@@ -89,6 +89,7 @@ def test_a_job_whose_worker_was_killed_loses_nothing_that_it_printed(new_house: 
         another_worker(house, "other")
         assert events.message() == "goes on"
         assert events.event()[0] == "end"
+    house.until("prints", job_id, lambda s: happened(s)[-1] == "released")
     path = f"/job-deployments/prints/jobs/{job_id}/logs?format=json"
     lines = house.faces.control("GET", path).json
     assert sorted(line["message"] for line in lines) == ["aside", "begins", "goes on"]

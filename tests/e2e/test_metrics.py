@@ -25,7 +25,7 @@ def test_a_job_is_measured_on_its_whole_way(house: House) -> None:
     assert risen("jobs_ended_total", state="succeeded", reason="exit_0") == 1
     for histogram in LEDGERS:
         assert risen(f"{histogram}_seconds_count") == 1, histogram
-    assert 1 <= risen("run_seconds_sum") < 10
+    assert 1 <= risen("run_seconds_sum") < 100
     assert risen("job_seconds_sum") >= risen("run_seconds_sum")
     assert after["onejob_nodes", (("state", "alive"),)] == 1
     until(lambda: _calls(port, "remove") > before.get(_calls_of("remove"), 0))

@@ -99,7 +99,7 @@ ROWS = {
         FAILED,
         Reason.NEVER_HEALTHY,
         143,
-        changes={"startup_seconds": 1},
+        changes={"startup_seconds": 10},
     ),
     "nobody-answers": Row(
         "forever()", FAILED, Reason.STARTUP_TIMEOUT, 143, changes={"startup_seconds": 1}
@@ -144,7 +144,7 @@ ROWS = {
         Reason.DEADLINE,
         143,
         504,
-        changes=deadline(4),
+        changes=deadline(10),
         prints="at it",
     ),
     "deadline-after-the-response": Row(
@@ -154,7 +154,7 @@ ROWS = {
         143,
         200,
         b"ok",
-        changes=deadline(4),
+        changes=deadline(10),
     ),
     "sigterm-ignored": Row(
         f"{SIGTERM_IGNORED}c = take_job(); print('on and on', flush=True); forever()",
@@ -162,7 +162,7 @@ ROWS = {
         Reason.DEADLINE,
         137,
         504,
-        changes=deadline(4),
+        changes=deadline(10),
         prints="on and on",
     ),
     "exit-0-at-the-deadline": Row(
@@ -171,7 +171,7 @@ ROWS = {
         Reason.DEADLINE,
         0,
         504,
-        changes=deadline(4),
+        changes=deadline(10),
     ),
     "the-images-own-stop-signal": Row(
         f"{SIGTERM_IGNORED}on(signal.SIGUSR1, lambda *_: sys.exit(7))\nc = take_job(); forever()",
@@ -179,7 +179,7 @@ ROWS = {
         Reason.DEADLINE,
         7,
         504,
-        changes=deadline(4) | {"container": {"image": STOPSIGNAL_IMAGE}},
+        changes=deadline(10) | {"container": {"image": STOPSIGNAL_IMAGE}},
     ),
     "never-ending-response": Row(
         answer("200 OK") + "while True: c.sendall(b'x'); time.sleep(0.1)",
@@ -187,7 +187,7 @@ ROWS = {
         Reason.DEADLINE,
         143,
         504,
-        changes=deadline(4),
+        changes=deadline(10),
     ),
     # memory
     "out-of-memory": Row(
@@ -307,7 +307,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, dict
         folder / "data",
         compute_file=compute,
         response_limit_bytes=LIMIT,
-        stop_grace_seconds=1,
+        stop_grace_seconds=8,  # to handle a signal in, also by an app that waits for a processor
         concurrency=8,  # more at once would starve each other on a small machine
     )
     try:
@@ -357,13 +357,17 @@ def test_what_was_printed_is_kept_however_it_ended(
 
 def test_a_job_that_waits_too_long_expires(jobs: tuple[House, dict[str, str]]) -> None:
     house, _ = jobs
-    scaling = {"max_replica_count": 1, "queue_message_ttl_seconds": 1}
-    house.deploy("patient", "c = take_job(); forever()", scaling=scaling | {"deadline_seconds": 4})
-    first, second = house.faces.submit("patient"), house.faces.submit("patient", "/", b"2")
+    house.deploy("patient", "c = take_job(); forever()")
+    first = house.faces.submit("patient")
+    house.until("patient", first, lambda status: status["State"] == "running")
+    ttl = {"scaling": {"queue_message_ttl_seconds": 1}}
+    assert house.faces.control("PATCH", "/job-deployments/patient", ttl).status == 200
+    second = house.faces.submit("patient", "/", b"2")
     status = house.finished("patient", second)
     assert (status["State"], status["Reason"]) == ("expired", "queue_ttl")
     assert house.faces.result("patient", second).json["code"] == "queue_timeout"
-    assert house.finished("patient", first)["State"] == "timed_out"
+    assert house.status("patient", first)["State"] == "running"
+    house.faces.control("POST", f"/job-deployments/patient/jobs/{first}/cancel")
 
 
 def _make_stopsignal_image() -> None:

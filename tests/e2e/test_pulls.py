@@ -14,6 +14,7 @@ from tests.registry import RealRegistry, Stall, real_registry, remove_images, st
 pytestmark = pytest.mark.docker
 NewHouse = Callable[..., House]
 LAYER = 500_000
+STOPS = 10  # seconds, and more than 12 where a pull holds it up; mostly 2
 ANSWER = "c = take_job(); c.sendall(OK)\n"
 
 
@@ -51,23 +52,23 @@ def events(house: House, name: str, job_id: str) -> list[str]:
 def test_a_job_that_waits_for_its_pull_is_cancelled_and_another_worker_goes_on(
     new_house: NewHouse, stall: Stall, ref: str
 ) -> None:
-    house = new_house(lease_seconds=2)
+    house = new_house()
     scaling = {"max_replica_count": 2}
     house.deploy("slow", ANSWER, container={"image": ref}, scaling=scaling)
     first, second = (house.faces.submit("slow", "/", b"") for _ in range(2))
-    assert stall.stalled.wait(30)
+    assert stall.stalled.wait(60)
     for job_id in (first, second):
         house.until("slow", job_id, lambda s: s["Timeline"][-1]["Event"] == "pulling")
 
     began = time.monotonic()
     answer = house.faces.control("POST", f"/job-deployments/slow/jobs/{first}/cancel")
     assert (answer.status, house.status("slow", first)["State"]) == (200, "cancelled")
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < STOPS
 
     worker = house.child("worker")
     began = time.monotonic()
     worker.stop()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < STOPS
     assert "leaving without a word" not in worker.tail()
     house.stack.children.remove(worker)
 
@@ -80,15 +81,15 @@ def test_a_job_that_waits_for_its_pull_is_cancelled_and_another_worker_goes_on(
     house.until_nothing_is_left()
 
 
-def test_a_bound_and_a_registrys_word_end_a_job(
-    new_house: NewHouse, registry: RealRegistry, ref: str
-) -> None:
+def test_a_bound_ends_a_job(new_house: NewHouse, ref: str) -> None:
     house = new_house(pull_seconds=2)
     house.deploy("slow", ANSWER, container={"image": ref})
     status = house.finished("slow", house.faces.submit("slow", "/", b""))
     assert (status["State"], status["Reason"]) == ("failed", "image_pull_failed")
     assert "not complete after 2 s" in status["Error"]
 
+
+def test_a_registrys_word_ends_a_job(house: House, registry: RealRegistry) -> None:
     house.deploy("unknown", ANSWER, container={"image": f"{registry.host}/app:2"})
     status = house.finished("unknown", house.faces.submit("unknown", "/", b""))
     assert (status["State"], status["Reason"]) == ("failed", "image_not_found")
@@ -104,7 +105,8 @@ def test_an_image_is_pulled_ahead_and_collected_when_no_job_wants_it(
     house.deploy("soon", ANSWER, container={"image": ref})
     api = docker.APIClient(timeout=30, **docker.utils.kwargs_from_env())
     until(lambda: api.images(ref), lambda: house.child("worker").tail())
-    until(lambda: f"{ref} is here" in house.child("worker").tail())
+    log = house.child("worker").log
+    until(lambda: f"{ref} is here" in log.read_text(), log.read_text)
     status, _ = house.run("soon")
     assert status["State"] == "succeeded"
     assert "pulling" not in [entry["Event"] for entry in status["Timeline"]]

@@ -145,6 +145,7 @@ def test_a_private_image_is_pulled_with_the_credentials_of_its_deployment(
         )
         status, _ = house.run("friend")
         assert status["State"] == "succeeded", status
+        house.until("friend", status["Id"], lambda s: s["Timeline"][-1]["Event"] == "released")
         remove_images(registry.host)
     assert having(house.folder / "logs", PASSWORD) == []
 

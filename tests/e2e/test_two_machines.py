@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.root]
 def house(engine: SecondEngine, new_house: Callable[..., House]) -> House:
     """A house whose workers take one job each; its second one is on the second engine."""
     freshen(engine)
-    house = new_house(concurrency=1, lease_seconds=2)
+    house = new_house(concurrency=1, lease_seconds=2, node_timeout_seconds=300)
     house.start_second_worker(engine)
     return house
 
@@ -59,7 +59,7 @@ def test_the_second_one_shields_its_own_network(house: House, engine: SecondEngi
     client = engine.client()
     (network,) = client.networks.list(names=["onejob"])
     bridge = network.attrs["Options"]["com.docker.network.bridge.name"]
-    assert f"-A INPUT -i {bridge} -p tcp" in engine.machine.run(["iptables", "-S", "INPUT"])
+    assert f"-A INPUT -i {bridge} -p tcp" in engine.machine.run(["iptables", "-w", "-S", "INPUT"])
     assert "can reach services" not in house.child("worker-2").log.read_text()
 
 

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.docker
 ONEJOB = Path(sys.executable).parent / "onejob"
 ESCAPE = "\x1b["
 WAIT_SECONDS = 90
+TRIES = 3  # to meet the example while it runs: for 2 s, in which a busy machine may stand still
 
 
 class Up:
@@ -98,14 +99,23 @@ def on_a_terminal(up: Callable[..., Up]) -> Iterator[tuple[Up, Iterator[str]]]:
         )
 
 
-def redis_of(data: Path) -> int:
-    """The process id of the Redis that works in a data directory."""
-    (found,) = (
+def read_until(words: str, pieces: Iterator[str]) -> str:
+    """Reads on until it wrote that, or to its end; what it wrote."""
+    text = ""
+    for piece in pieces:
+        text += piece
+        if words in text:
+            break
+    return text
+
+
+def redis_of(data: Path) -> list[int]:
+    """The process id of the Redis that works in a data directory; none if it has ended."""
+    return [
         int(path.parent.name)
         for path in Path("/proc").glob("[0-9]*/cwd")
         if _target(path) == str(data / "redis")
-    )
-    return found
+    ]
 
 
 def commands() -> list[list[str]]:
@@ -120,10 +130,13 @@ def commands() -> list[list[str]]:
 
 
 def test_once_tells_a_jobs_life_in_plain_lines_and_ends_with_0(up: Callable[..., Up]) -> None:
-    run = up("--once")
-    assert run.end() == 0
-    lines = [line.split() for line in run.seen.splitlines()]
-    first = [words[0] for words in lines if words]
+    for _ in range(TRIES):
+        run = up("--once")
+        assert run.end() == 0
+        lines = [line.split() for line in run.seen.splitlines()]
+        first = [words[0] for words in lines if words]
+        if "running" in first:
+            break
     told = ["Onejob:", "engine", "usher", "example", "redis", "api", "worker", "flower"]
     assert [word for word in dict.fromkeys(first) if word in told] == told
     states = [word for word in first if word in ("starting", "running", "succeeded")]
@@ -135,29 +148,30 @@ def test_once_tells_a_jobs_life_in_plain_lines_and_ends_with_0(up: Callable[...,
 
 
 def test_on_a_terminal_it_has_colours_and_a_live_line(up: Callable[..., Up]) -> None:
-    with on_a_terminal(up) as (run, pieces):
-        text = "".join(pieces)
-    assert run.end() == 0
-    assert "\x1b[1mOnejob:" in text
-    assert "\x1b[32msucceeded" in text
-    live = re.findall(r"\r\x1b\[2K +running +\S+ s +onejob-\S+", text)
+    for _ in range(TRIES):
+        with on_a_terminal(up) as (run, pieces):
+            text = "".join(pieces)
+        assert run.end() == 0
+        assert "\x1b[1mOnejob:" in text
+        assert "\x1b[32msucceeded" in text
+        live = re.findall(r"\r\x1b\[2K +running +\S+ s +onejob-\S+", text)
+        if len(live) > 3:
+            break
     assert len(live) > 3, text
 
 
 def test_a_redis_that_stalls_is_waited_for(up: Callable[..., Up]) -> None:
-    text = ""
-    with on_a_terminal(up) as (run, pieces):
-        for piece in pieces:
-            text += piece
-            if "flower " in text:
-                break
-        with stopped(redis_of(run.data)):
-            for piece in pieces:
-                text += piece
-                if "trying again" in text:
-                    break
-        text += "".join(pieces)
-    assert run.end() == 0, text
+    for _ in range(TRIES):
+        with on_a_terminal(up) as (run, pieces):
+            text = read_until("flower ", pieces)
+            for redis in redis_of(run.data):
+                with stopped(redis):
+                    text += read_until("trying again", pieces)
+            text += "".join(pieces)
+        assert run.end() == 0, text
+        if "trying again" in text:
+            break
+    assert "trying again" in text
     assert text.count("POST /hello") == 1
 
 
