@@ -91,7 +91,6 @@ def test_a_remote_engine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.docker
-@pytest.mark.timeout(300)  # where no registry answers, the base image is made here
 def test_the_example_image_is_built_once() -> None:
     images = Images()
     build_example(images)
@@ -101,7 +100,6 @@ def test_the_example_image_is_built_once() -> None:
 
 
 @pytest.mark.docker
-@pytest.mark.timeout(300)
 def test_who_waits_for_the_example_image_says_so(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "workers.prepare", "--example", "--spool", str(tmp_path)]
     with (prepare.EXAMPLE_SOURCES / "Dockerfile").open() as lock:

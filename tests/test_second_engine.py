@@ -24,7 +24,7 @@ from tests.second_engine import (
 )
 
 # Its fixtures may have to wait for the base image.
-pytestmark = [pytest.mark.docker, pytest.mark.root, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.docker, pytest.mark.root]
 
 ROOT = Path(__file__).parent.parent
 SILENCE_SECONDS = 0.5

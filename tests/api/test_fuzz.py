@@ -130,7 +130,6 @@ def crowded(impatient: ApiServer, ledger: Ledger, worker: PlayedWorker) -> Faces
     return faces
 
 
-@pytest.mark.timeout(300)  # where other tests run beside it
 @pytest.mark.parametrize(("path", "method"), ROUTES)
 def test_every_answer_is_as_the_document_says(
     path: str, method: str, crowded: Faces, impatient: ApiServer

@@ -11,15 +11,6 @@ from tests.e2e.machines import engine, new_pair
 
 __all__ = ["engine", "new_pair"]  # fixtures
 
-# Of a test and its fixtures, which start the whole product, and may have to wait for images.
-TIMEOUT_SECONDS = 300
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.timeout(TIMEOUT_SECONDS))
-
 
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
