@@ -161,19 +161,12 @@ class Pulls:
             pull.asked_at = time.monotonic()
         try:
             yield pull
-        except ImagePullFailed:  # its time is over: who asks again, gets another one
-            with self._guard:
-                self._drop(pull)
-            raise
         finally:
             with self._guard:
                 pull.wanted_by -= 1
                 if not pull.wanted_by:
-                    self._drop(pull)
-
-    def _drop(self, pull: Pull) -> None:
-        self._remove(pull)
-        pull.drop()
+                    self._remove(pull)
+                    pull.drop()
 
     def _remove(self, pull: Pull) -> None:
         key = pull.ref, pull.refresh, pull.login
