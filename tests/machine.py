@@ -66,7 +66,8 @@ class Process:
 
     def hurry(self) -> None:
         """As root, has it go before all others of this machine, busy as it may be."""
-        hurry(self.pid)
+        if self._handle is not None:
+            hurry(self.pid)
 
     def ended(self, within: float | None = 0) -> bool:
         """Whether it has ended, or does in so many seconds; None: as long as it takes."""

@@ -13,6 +13,7 @@ from http.client import HTTPException
 from random import Random
 from typing import Any
 
+from tests.api.faces import Faces
 from tests.api.wire import Answer
 from tests.chaos.kinds import DEADLINE_SECONDS, KINDS, LINES, Kind
 from tests.e2e.house import House
@@ -51,6 +52,11 @@ class Load:
             for name, cap in caps.items()
             for n in range(cap + MORE_CLIENTS)
         ]
+
+    @property
+    def faces(self) -> Faces:
+        """What its clients ask by. They repeat by themselves, and count it."""
+        return self.house.faces.impatient
 
     def start(self) -> None:
         """Makes the deployments, and begins."""
@@ -148,7 +154,7 @@ class Client(threading.Thread):
     def _submit(self, job_id: str, body: bytes) -> None:
         headers = [("X-Inference-Id", job_id)]
         answer = self._load.insist(
-            lambda: self._load.house.faces.data("POST", f"/{self._deployment}/job", headers, body)
+            lambda: self._load.faces.data("POST", f"/{self._deployment}/job", headers, body)
         )
         if answer.status != 202:
             raise Gone(f"a submit was answered {answer}")
@@ -156,7 +162,7 @@ class Client(threading.Thread):
     def _cancel(self, job_id: str) -> None:
         # It need not wait until the container is gone: the status tells.
         path = f"/job-deployments/{self._deployment}/jobs/{job_id}/cancel?timeout=0"
-        answer = self._load.insist(lambda: self._load.house.faces.control("POST", path))
+        answer = self._load.insist(lambda: self._load.faces.control("POST", path))
         if answer.status not in (200, 202):
             raise Gone(f"a cancel was answered {answer}")
 
@@ -164,9 +170,7 @@ class Client(threading.Thread):
         """Waits for the end; the status then."""
         told = False
         while True:
-            answer = self._load.insist(
-                lambda: self._load.house.faces.status(self._deployment, job_id)
-            )
+            answer = self._load.insist(lambda: self._load.faces.status(self._deployment, job_id))
             if answer.status != 200:
                 raise Gone(f"it was accepted, and its status is {answer}")
             status: dict[str, Any] = answer.json
@@ -185,7 +189,7 @@ class Client(threading.Thread):
             return
         if status["ExitCode"] not in end.exit_codes:
             yield f"its exit code was not {status['ExitCode']}"
-        result = self._load.insist(lambda: self._load.house.faces.result(self._deployment, job_id))
+        result = self._load.insist(lambda: self._load.faces.result(self._deployment, job_id))
         if result.status != end.http:
             yield f"its result is answered {result.status}, not {end.http}"
         elif kind.answers:
@@ -196,7 +200,7 @@ class Client(threading.Thread):
 
     def _log(self, job_id: str) -> bytes:
         path = f"/job-deployments/{self._deployment}/jobs/{job_id}/logs"
-        return self._load.insist(lambda: self._load.house.faces.control("GET", path)).body
+        return self._load.insist(lambda: self._load.faces.control("GET", path)).body
 
 
 def _digest(data: bytes) -> str:

@@ -7,13 +7,12 @@ import os
 import signal
 import sys
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 
 from app.children import Child
 from tests.e2e.house import House, HouseStack, Place
 from tests.hurried import seconds_to_end
-from tests.second_engine import CGROUPS, SecondEngine
+from tests.second_engine import SecondEngine
 
 REDIS, API, FLOWER, ENGINE = "redis", "api", "flower", "engine"
 WORKERS = ("worker-1", "worker-2")
@@ -43,7 +42,7 @@ class World(House):
 
     def start(self) -> None:
         """Starts everything."""
-        _favour(self.engine.name)
+        self.engine.favour()
         self.stack = HouseStack(self._layout, self._settings)
         self.begin(REDIS)
         self.stack.listen(self.engine.machine.here)
@@ -106,18 +105,3 @@ class World(House):
         self._lives[name] += 1
         if log.exists():
             log.rename(log.with_name(f"{name}.{self._lives[name] - 1}.log"))
-
-
-def _favour(group: str) -> None:
-    """Has a control group's processes go before all others of this machine: those of other tests.
-
-    What its replicas do in time is measured, and not how long they wait for a processor.
-    """
-    for top, file, most in (
-        (CGROUPS, "cpu.weight", 10_000),
-        (CGROUPS / "cpu", "cpu.shares", 2**18),
-    ):
-        if (top / "cgroup.procs").exists():  # version 2 of control groups, or version 1
-            (top / group).mkdir(exist_ok=True)
-            with suppress(OSError):  # its controller may not be there
-                (top / group / file).write_text(str(most))

@@ -15,14 +15,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import docker
 import pytest
 from verda import VerdaClient
 from verda.containers import ComputeResource, Container, EntrypointOverridesSettings
-from verda.exceptions import APIException
-from verda.inference_client import InferenceClient, InferenceClientError
+from verda.inference_client import InferenceClient
 from verda.job_deployments import JobDeployment, JobScalingOptions
 
 from tests.api.faces import Faces
@@ -32,7 +30,7 @@ from tests.compose.project import Project, build, entrypoint, packet_filter_rule
 from tests.compose.second_machine import SecondMachine, engine_root
 from tests.conftest import engine_answers, require
 from tests.e2e.house import Place, free_port, until
-from tests.e2e.patient import PatientFaces
+from tests.e2e.patient import PatientFaces, answered
 from tests.images import base_image
 from tests.workers.addresses import listening
 
@@ -78,8 +76,6 @@ c.sendall(OK)
 """
 QUICK = "c = take_job(); c.sendall(OK)\n"
 EARLY, LATE = 10, 9  # jobs
-# A 503 in the errors that the SDK raises; the last is that there is no status in the answer.
-LATER = ("service_unavailable", "503 Server Error", "'Status'")
 
 
 @pytest.fixture(scope="module")
@@ -403,24 +399,6 @@ def an_answer(ask: Callable[[], Answer]) -> Answer | None:
     return None if answer.status == 503 else answer
 
 
-def answered(ask: Callable[[], Any], *done: str) -> Any:
-    """What the SDK gives. It raises a 503 like any error: Redis may be slow, and one repeats.
-
-    `done` are codes of errors that a repeat gets if the call before it was done all the same.
-    """
-    later = False
-    while True:
-        try:
-            return ask()
-        except (APIException, InferenceClientError, KeyError) as error:
-            if later and getattr(error, "code", None) in done:
-                return None
-            later = any(words in str(error) for words in LATER)
-            if not later:
-                raise
-            time.sleep(0.1)  # nobody tells when Redis answers again
-
-
 def refusal(answer: Answer) -> tuple[int, str]:
     """The status and the code of an error in the API's form."""
     assert set(answer.json) == {"code", "message"}
@@ -429,7 +407,7 @@ def refusal(answer: Answer) -> tuple[int, str]:
 
 
 @contextlib.contextmanager
-def load(faces: Faces, name: str, clients: int) -> Iterator[Counter[str]]:
+def load(faces: PatientFaces, name: str, clients: int) -> Iterator[Counter[str]]:
     """Clients that submit a job and wait for its result, again and again; counts these by job."""
     over, taken = threading.Event(), Counter[str]()
 
@@ -437,7 +415,7 @@ def load(faces: Faces, name: str, clients: int) -> Iterator[Counter[str]]:
         for n in itertools.count():
             if over.is_set():
                 return
-            answer = insist(faces, name, f"{number}-{n}")
+            answer = insist(faces.impatient, name, f"{number}-{n}")
             assert (answer.status, answer.body) == (200, b"ok"), answer
             taken[f"{number}-{n}"] += 1
 

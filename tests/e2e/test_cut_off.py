@@ -51,6 +51,7 @@ def silence(pair: Pair) -> float:
 def test_for_less_than_the_node_timeout_its_outcome_is_true_and_final(
     new_pair: NewPair, created: Counter[str], silently: bool
 ) -> None:
+    # Longer than any machine stands still. That it is looked at: see workers/test_lost_nodes.
     pair = new_pair(node_timeout_seconds=300)
     pair.deploy_far()
     job_id = pair.run_far("line")

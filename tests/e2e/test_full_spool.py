@@ -41,8 +41,9 @@ def house(spool: Path, new_house: Callable[..., House]) -> House:
 def submit(house: House) -> list[str]:
     """Jobs that the machine fails to start; returns when it is known that it does."""
     ids = [house.faces.submit("big", f"/{n}", BODY) for n in range(JOBS)]
-    problem = rf"node {house.node} takes no jobs: \d+ failures of the engine in a row"
+    problem = rf"node {house.node} takes no jobs: (\d+) failures of the engine in a row"
     told = until(lambda: re.search(problem, missing(house)), lambda: missing(house))
+    assert int(told[1]) >= JOBS
     assert "No space left on device" in told.string
     assert {house.status("big", job_id)["Status"] for job_id in ids} == {"Queue"}
     return ids

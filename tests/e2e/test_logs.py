@@ -53,8 +53,6 @@ def test_all_replicas_of_a_deployment_are_read_the_ended_and_the_running(house: 
     def lines(wanted: int) -> list[tuple[str, str, str]]:
         path = "/job-deployments/all/logs?order=asc"
         answer = house.faces.control("GET", path)
-        if answer.status == 503:  # Redis was busy with other tests
-            return []
         found = [(line["replica"], line["stream"], line["message"]) for line in answer.json]
         instants = [line["timestamp"] for line in answer.json]
         assert instants == sorted(instants)

@@ -14,7 +14,7 @@ from tests.registry import RealRegistry, Stall, real_registry, remove_images, st
 pytestmark = pytest.mark.docker
 NewHouse = Callable[..., House]
 LAYER = 500_000
-STOPS = 10  # seconds, and more than 12 where a pull holds it up; mostly 2
+STOPS = 10  # seconds; mostly 2, and where a pull held it up, more than the 12 it has for removals
 ANSWER = "c = take_job(); c.sendall(OK)\n"
 
 

