@@ -23,13 +23,21 @@ may_install() { [[ $EUID -eq 0 ]] && have apt-get; }
 
 # install PACKAGE...: Debian packages; apt's own words are shown only if it fails.
 install() {
-    local words
+    local words waits='' give_up=$((SECONDS + 300))
     may_install || die "$* missing" "as root: apt-get install $*"
     say packages "$*"
-    words=$(
-        export DEBIAN_FRONTEND=noninteractive
-        # Another one may be at work, as after the start of a machine.
-        waiting=(-o DPkg::Lock::Timeout=300)
-        { apt-get update -q && apt-get install -q -y "${waiting[@]}" --no-install-recommends "$@"; } 2>&1
-    ) || die "apt-get could not install $*: $(tail -n 3 <<<"$words")" "install $* by hand"
+    until words=$(apt_install "$@" 2>&1); do
+        # Another one may be at work, as after the start of a machine. Its own option waits for
+        # dpkg's locks, and not for that of the lists.
+        [[ $words == *"Could not get lock"* && $SECONDS -lt $give_up ]] ||
+            die "apt-get could not install $*: $(tail -n 3 <<<"$words")" "install $* by hand"
+        [[ -n $waits ]] || say packages "waiting: another apt is at work"
+        waits=yes
+        sleep 1
+    done
+}
+
+apt_install() {
+    local -x DEBIAN_FRONTEND=noninteractive LC_ALL=C
+    apt-get update -q && apt-get install -q -y --no-install-recommends "$@"
 }

@@ -6,6 +6,11 @@ from functools import cache
 import docker
 import pytest
 import requests
+from hypothesis import settings
+
+# A busy machine may take any time for one example. All else stays as it is, also where CI is set.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 # These take longest. Where several processes share the tests, they are handed out first: the many
 # short ones then fill the gaps at the end.

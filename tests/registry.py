@@ -24,7 +24,7 @@ from typing import Any
 import docker
 
 from tests.conftest import require
-from tests.e2e.house import free_port
+from tests.ports import free_port
 
 PATIENCE_SECONDS = 60.0
 USER, PASSWORD = "reader", "opensesame"

@@ -270,6 +270,58 @@ class TestShared:
         assert engine.wait(PATIENCE_SECONDS) == 0
 
 
+# In the place of apt-get: notes what it is asked, and fails as often as it is told to.
+APT = """#!/bin/sh
+echo "$1" >>"$ASKED"
+[ "$(wc -l <"$ASKED")" -gt "$FAILS" ] || { echo "E: $WORDS" >&2; exit 100; }
+"""
+# Each of its pauses is a minute, by its own clock.
+INSTALL = """
+set -euo pipefail
+source "$1/scripts/lib.sh"
+may_install() { :; }
+sleep() { SECONDS=$((SECONDS + 60)); }
+install strace
+"""
+LOCK = "Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt-get)"
+
+
+class TestInstall:
+    """What a script installs while another apt may be at work."""
+
+    def install(self, folder: Path, words: str, fails: int) -> subprocess.CompletedProcess[str]:
+        apt = folder / "apt-get"
+        apt.write_text(APT)
+        apt.chmod(0o755)
+        told = {"ASKED": str(folder / "asked"), "WORDS": words, "FAILS": str(fails)}
+        path = f"{folder}:{os.environ['PATH']}"
+        return run("bash", "-c", INSTALL, "test", ROOT, PATH=path, **told)
+
+    def asked(self, folder: Path) -> list[str]:
+        return (folder / "asked").read_text().split()
+
+    def test_another_apt_is_waited_for_and_told_of_once(self, tmp_path: Path) -> None:
+        done = self.install(tmp_path, LOCK, 3)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert self.asked(tmp_path) == ["update"] * 4 + ["install"]
+        assert done.stdout.splitlines() == [
+            "  packages    strace",
+            "  packages    waiting: another apt is at work",
+        ]
+
+    def test_it_is_waited_for_five_minutes(self, tmp_path: Path) -> None:
+        done = self.install(tmp_path, LOCK, 100)
+        assert done.returncode == 1
+        assert LOCK in done.stderr
+        assert 2 <= len(self.asked(tmp_path)) <= 6  # what it took itself counts as well
+
+    def test_any_other_failure_is_told_at_once(self, tmp_path: Path) -> None:
+        done = self.install(tmp_path, "Unable to locate package strace", 1)
+        assert done.returncode == 1
+        assert "next: install strace by hand" in done.stderr
+        assert self.asked(tmp_path) == ["update"]
+
+
 # In the place of mmdebstrap: tells that it began, gives half an archive, and the rest when it may.
 BOOTSTRAP = """#!/bin/sh
 echo begun >>{folder}/begun

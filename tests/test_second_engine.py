@@ -23,7 +23,6 @@ from tests.second_engine import (
     second_engine,
 )
 
-# Its fixtures may have to wait for the base image.
 pytestmark = [pytest.mark.docker, pytest.mark.root]
 
 ROOT = Path(__file__).parent.parent

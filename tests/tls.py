@@ -19,7 +19,7 @@ class Authority:
     """A certificate authority and its first two certificates: `server` and `client`."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(exist_ok=True)  # a server that found its port taken has left it
+        folder.mkdir()
         self._folder = folder
         self._new("ca")
         signed = ["-CA", self.file("ca.pem"), "-CAkey", self.file("ca.key")]

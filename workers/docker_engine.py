@@ -38,7 +38,7 @@ CONNECTIONS = 64  # kept open for later calls; docker-py's default of 10 is clos
 PULL_SECONDS = 1800.0
 STALL_SECONDS = 300.0  # between two words of a pull, or wherever docker-py would wait for ever
 # Seconds; nothing tells when a name is settled, and an engine may wait for its disk meanwhile.
-NAME_PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
+NAME_PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4, *[0.8] * 15)
 
 
 class DockerEngine:

@@ -116,7 +116,7 @@ class Follower:
             try:
                 news = self._away.answer(self._look)
             except NotFound:
-                yield _event({"state": None}, "end")
+                yield self._end({"state": None})
                 return
             if news is None:
                 yield b""
@@ -149,14 +149,22 @@ class Follower:
             while (found := self._away.answer(self._whole)) is None:
                 yield b""
         except NotFound:
-            yield _event({"state": None}, "end")
+            yield self._end({"state": None})
             return
         job, kept = found
         self._replica = job.replica
         for start in range(0, len(kept), BATCH_LINES):
             yield self._told(self._lines.add(kept[start : start + BATCH_LINES]))
         yield self._told(self._lines.rest())
-        yield _event(_end_out(job), "end")
+        yield self._end(_end_out(job))
+
+    def _end(self, members: dict[str, Any]) -> bytes:
+        """The last event. Who has read it may ask again at once: its place is free before.
+
+        Only this event is still to be sent then, and a server lets nobody take nothing for ever.
+        """
+        self.close()
+        return _event(members, "end")
 
     def _whole(self) -> tuple[Job, list[Piece]]:
         job = self._ledger.jobs.get(self._job.uid, self._job.id)
@@ -187,12 +195,8 @@ class _Patient:
         return self
 
     def __next__(self) -> bytes:
-        try:
-            while not (events := next(self._follower)):
-                time.sleep(PAUSE_SECONDS)  # nothing else tells of news
-        except StopIteration:
-            self.close()  # before the client can see the end, and ask again
-            raise
+        while not (events := next(self._follower)):
+            time.sleep(PAUSE_SECONDS)  # nothing else tells of news
         return events
 
     def close(self) -> None:

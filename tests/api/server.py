@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ import urllib.request
 from pathlib import Path
 
 from tests.hurried import hurry
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 60.0
@@ -38,7 +38,7 @@ class ApiServer:
         self, folder: Path, redis_url: str, arguments: tuple[str, ...], settings: dict[str, str]
     ) -> None:
         """`arguments` are gunicorn's, the application last."""
-        self.port = _free_port()
+        self.port = free_port()
         self._log = folder / f"api-{self.port}.log"
         self._arguments = arguments
         self._environ = _environ(self.port, redis_url) | settings
@@ -176,9 +176,3 @@ def _environ(port: int, redis_url: str) -> dict[str, str]:
         "ONEJOB_API_WORKERS": "1",
         "ONEJOB_API_THREADS": str(THREADS),
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

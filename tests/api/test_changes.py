@@ -147,9 +147,7 @@ def test_nothing_new_is_no_change(api: Faces, hello: str, ledger: Ledger, sent: 
 
 
 @given(spec=SELF_CONTAINED)
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_was_read_can_be_sent_back_unchanged(
     api: Faces, ledger: Ledger, spec: dict[str, Any]
 ) -> None:
@@ -203,9 +201,7 @@ def test_what_is_no_json_object_is_400(api: Faces, hello: str, raw: bytes) -> No
 
 
 @given(path=st.sampled_from(PATHS), value=anything)
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_value_anywhere_is_a_fault(api: Faces, path: tuple[str | int, ...], value: Any) -> None:
     if api.control("GET", "/job-deployments/hello").status == 404:
         api.deploy("hello")

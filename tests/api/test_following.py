@@ -250,15 +250,18 @@ def test_another_server_tells_the_same(
         server.stop()
 
 
-def test_under_another_server_a_place_is_free_before_the_client_sees_the_end(
-    printing: Printing,
+@pytest.mark.parametrize("ours", [True, False], ids=["our server", "another server"])
+@pytest.mark.parametrize("gone", [False, True], ids=["over", "gone"])
+def test_a_place_is_free_before_the_client_sees_the_end(
+    printing: Printing, ledger: Ledger, gone: bool, ours: bool
 ) -> None:
     printing.ends(b"1\n")
     followers, job = Followers(1), printing.worker.job("hello", "j")
+    if gone:
+        ledger.client.unlink(f"onejob:job:{printing.grip.uid}:j")
     for _ in range(2):
-        with Flask(__name__).test_request_context():
-            answer = followers.follow(printing.worker.ledger, job)
-        assert b"".join(answer.iter_encoded()).endswith(b"\n\n")  # read, and not closed
+        events = followed(followers, ledger, job, ours)
+        assert any(b"event: end\n" in event for event in events)  # read so far, and not closed
 
 
 def test_too_many_are_refused_and_who_hangs_up_makes_room(
@@ -318,12 +321,12 @@ def test_while_redis_hangs_one_asks_it_for_all_who_follow(printing: Printing) ->
         until(lambda: {next(follower) for follower in crowd} == {b""} and callers(mute))
 
 
-def followed(followers: Followers, ledger: Ledger, job: Job) -> Iterator[bytes]:
-    """What our server takes from the request's body to send it."""
-    body = SimpleNamespace(stream=iter(()))
+def followed(followers: Followers, ledger: Ledger, job: Job, ours: bool = True) -> Iterator[bytes]:
+    """What our server takes from the request's body to send it, or another from the answer."""
+    body = SimpleNamespace(stream=iter(())) if ours else SimpleNamespace()
     with Flask(__name__).test_request_context(environ_overrides={"wsgi.input": body}):
-        followers.follow(ledger, job)
-    return body.stream
+        answer = followers.follow(ledger, job)
+    return body.stream if ours else answer.iter_encoded()
 
 
 def callers(server: socket.socket) -> list[object]:

@@ -103,7 +103,6 @@ ROUTES = [(path, method) for path, methods in DOCUMENT["paths"].items() for meth
 SETTINGS = settings(
     max_examples=EXAMPLES,
     derandomize=True,
-    deadline=None,
     database=None,
     phases=(Phase.explicit, Phase.generate),  # to find the smallest case takes minutes
     suppress_health_check=list(HealthCheck),

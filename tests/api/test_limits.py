@@ -211,9 +211,7 @@ PIECES = st.sampled_from(
 
 
 @given(st.lists(PIECES | st.binary(max_size=20), max_size=12).map(b"".join))
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_bytes_on_a_connection_are_a_fault(api: Faces, raw: bytes) -> None:
     with Connection(api.port) as connection:
         connection.send(raw)

@@ -134,9 +134,7 @@ PATHS = [
 
 
 @given(path=st.sampled_from(PATHS), value=anything)
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_value_anywhere_is_a_fault(api: Faces, path: tuple[str | int, ...], value: Any) -> None:
     body: Any = deployment()
     place = body
@@ -150,9 +148,7 @@ def test_no_value_anywhere_is_a_fault(api: Faces, path: tuple[str | int, ...], v
 
 
 @given(raw=st.binary(max_size=300))
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_bytes_are_a_fault(api: Faces, raw: bytes) -> None:
     assert api.control("POST", "/job-deployments", raw).status == 400
     assert api.control("POST", "/oauth2/token", raw).status == 400

@@ -9,7 +9,8 @@ from app.children import Child
 from app.ledger import Ledger, connect
 from app.stack import Layout
 from tests.api.faces import Faces
-from tests.e2e.house import HouseStack, free_port
+from tests.e2e.house import HouseStack
+from tests.ports import free_port
 from workers.prepare import EXAMPLE_IMAGE
 
 TTL_SECONDS = 3600

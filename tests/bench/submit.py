@@ -27,7 +27,7 @@ from tests.bench.plan import BODY_BYTES, CONNECTIONS, SUBMIT_LIMIT, Plan
 from tests.bench.product import Product
 from tests.bench.report import Row, Section, middle
 from tests.bench.stats import ratio, spread
-from tests.e2e.house import free_port
+from tests.ports import free_port
 
 NAME = "submit"
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from app.stack import Layout, Stack
 from tests.api.faces import Faces
 from tests.api.server import CLIENT_ID, CLIENT_SECRET, PATIENT, PRODUCT
 from tests.cli.conftest import Onejob
-from tests.e2e.house import free_port
+from tests.ports import free_port
 
 NOWHERE = "http://127.0.0.1:1"
 PROFILES = """

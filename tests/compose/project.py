@@ -21,9 +21,10 @@ import requests
 from tests.api.faces import deployment
 from tests.api.wire import call
 from tests.compose.commands import COMPOSE, FILE, OVERRIDE, REDIS_PORT, clean_environ, run
-from tests.e2e.house import APP, free_port, until
+from tests.e2e.house import APP, until
 from tests.e2e.patient import PatientFaces
 from tests.images import base_image
+from tests.ports import free_port
 
 IMAGE = "onejob:test"
 OWNER = "10001:10001"  # of all secrets: see compose/Dockerfile

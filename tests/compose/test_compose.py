@@ -29,9 +29,10 @@ from tests.compose.commands import machines_own
 from tests.compose.project import Project, build, entrypoint, packet_filter_rules
 from tests.compose.second_machine import SecondMachine, engine_root
 from tests.conftest import engine_answers, require
-from tests.e2e.house import Place, free_port, until
+from tests.e2e.house import Place, until
 from tests.e2e.patient import PatientFaces, answered
 from tests.images import base_image
+from tests.ports import free_port
 from tests.workers.addresses import listening
 
 # The first test builds the images: four minutes on a busy machine that has none.

@@ -1,8 +1,6 @@
 """The whole product for tests: real Redis, gunicorn, Celery worker and Docker engine."""
 
 import atexit
-import random
-import socket
 import sys
 import tempfile
 import time
@@ -20,6 +18,7 @@ from tests.api.faces import deployment
 from tests.api.wire import Answer
 from tests.e2e.patient import PATIENCE_SECONDS, PatientFaces
 from tests.images import base_image
+from tests.ports import free_port
 from tests.second_engine import SecondEngine
 from workers.prepare import install_usher
 
@@ -244,12 +243,3 @@ def _usher() -> Path:
     folder = tempfile.TemporaryDirectory(prefix="onejob-usher-")
     atexit.register(folder.cleanup)
     return install_usher(Path(folder.name))
-
-
-def free_port() -> int:
-    """A port that nobody listens on, below those that the kernel hands out to callers."""
-    while True:
-        port = random.randrange(15_000, 32_000)
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from app.stack import redis_server
-from tests.e2e.house import House, free_port, until
+from tests.e2e.house import House, until
 from tests.e2e.machines import ANSWERS, creations, go_on, happened, missing, running
+from tests.ports import free_port
 
 pytestmark = pytest.mark.docker
 

@@ -16,7 +16,8 @@ import docker
 import pytest
 
 from tests.conftest import engine_answers, require
-from tests.e2e.house import free_port, until
+from tests.e2e.house import until
+from tests.ports import free_port
 from tests.stopped import stopped
 
 pytestmark = pytest.mark.docker

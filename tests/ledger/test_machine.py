@@ -334,7 +334,6 @@ def test_any_order_of_verbs_keeps_the_promises(
         settings=settings(
             max_examples=30,
             stateful_step_count=20,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

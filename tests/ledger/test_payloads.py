@@ -39,7 +39,7 @@ def test_a_body_comes_back_byte_for_byte_in_small_chunks(
     assert b"".join(chunks) == body
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(pieces=st.lists(st.integers(0, 700_000), max_size=6), head=st.binary(max_size=50))
 def test_it_does_not_matter_how_a_body_arrives(
     redis_server: RedisServer, pieces: list[int], head: bytes

@@ -4,7 +4,7 @@ import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.job import Job, Reason, State
@@ -69,7 +69,6 @@ def test_a_record_comes_back_whole() -> None:
     assert records.job(_raw(FULL)) == FULL
 
 
-@settings(deadline=None)
 @given(st.datetimes(datetime(1970, 1, 2), datetime(2199, 1, 1), timezones=st.just(UTC)))
 def test_an_instant_comes_back_to_the_microsecond(at: datetime) -> None:
     assert records.instant(records.seconds(at)) == at

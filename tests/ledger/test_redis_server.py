@@ -78,7 +78,7 @@ def _works_in(pid: int, folder: Path) -> bool:
     """Whether it still runs: its number may be another's by now, and so may its port."""
     try:
         return Path(f"/proc/{pid}/cwd").readlink() == folder
-    except FileNotFoundError:
+    except OSError:
         return False
 
 

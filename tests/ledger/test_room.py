@@ -259,7 +259,6 @@ jobs_to_come = st.lists(
 
 @settings(
     max_examples=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],  # it is emptied here
 )
 @given(jobs=jobs_to_come, data=st.data())

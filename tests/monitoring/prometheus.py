@@ -15,7 +15,7 @@ import yaml
 from app.children import Child
 from tests.compose.commands import COMPOSE
 from tests.conftest import require
-from tests.e2e.house import free_port
+from tests.ports import free_port
 
 FOLDER = COMPOSE / "monitoring"
 DASHBOARD = FOLDER / "grafana" / "dashboards" / "onejob.json"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.change import merged, names_in
@@ -47,19 +47,16 @@ def one(**changes: Any) -> Deployment:
     return Deployment.model_validate(spec(containers=[container], **more) | changes)
 
 
-@settings(deadline=None)
 @given(VALID)
 def test_what_was_read_can_be_sent_back_and_changes_nothing(deployment: Deployment) -> None:
     assert changed(deployment, wire_form(deployment)) == deployment
 
 
-@settings(deadline=None)
 @given(VALID, NOTHING)
 def test_what_is_not_given_changes_nothing(deployment: Deployment, nothing: dict[str, Any]) -> None:
     assert changed(deployment, nothing) == deployment
 
 
-@settings(deadline=None)
 @given(VALID, VALID)
 def test_a_whole_deployment_replaces_all_that_it_gives(before: Deployment, to: Deployment) -> None:
     after = Deployment.model_validate(merged(before, wire_form(to)))

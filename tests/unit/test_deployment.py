@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -201,7 +201,6 @@ DEPLOYMENTS = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(DEPLOYMENTS)
 def test_what_is_accepted_comes_back_equal(given_spec: dict[str, Any]) -> None:
     deployment = Deployment.model_validate(given_spec)

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.api.bodies import parse_form, parse_json
@@ -17,7 +17,6 @@ SEGMENT = st.text(st.characters(codec="ascii", min_codepoint=0x21, exclude_chara
 REST = st.text(st.characters(codec="ascii", min_codepoint=0x21, exclude_characters="\x7f"))
 
 
-@settings(deadline=None)
 @given(SEGMENT.filter(bool), REST)
 def test_whatever_follows_the_first_segment_stays_as_it_is(name: str, rest: str) -> None:
     assert split_target(f"/{name}/{rest}") == (name, f"/{rest}")
@@ -75,7 +74,6 @@ def test_preferences(values: list[str], no_response: bool, for_app: tuple[str, .
     assert (read.no_response, read.for_app) == (no_response, for_app)
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(st.sampled_from('a,"\\;= '), max_size=200), max_size=3))
 def test_no_preference_is_too_hard_to_read(values: list[str]) -> None:
     known = Preferences.of([("Prefer", value) for value in values])
@@ -136,7 +134,6 @@ def test_a_pair_of_surrogates_is_a_character() -> None:
     assert parse_json(b'"\\ud83d\\ude00"') == "😀"
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_any_bytes_are_json_or_refused(raw: bytes) -> None:
     try:

@@ -4,7 +4,7 @@ import re
 import string
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.transport import (
@@ -38,14 +38,12 @@ def named_in_connection(headers: Headers) -> set[str]:
     return {word.strip().lower() for word in words}
 
 
-@settings(deadline=None)
 @given(st.sampled_from(["POST", "GET"]), TARGET, HEADERS)
 def test_a_stored_request_comes_back_as_it_was(method: str, target: str, headers: Headers) -> None:
     head = RequestHead(method, target, headers)
     assert RequestHead.from_bytes(head.to_bytes()) == head
 
 
-@settings(deadline=None)
 @given(HEADERS)
 def test_what_is_not_ours_and_not_the_connections_is_forwarded_in_order(headers: Headers) -> None:
     dropped = HOP_BY_HOP | OURS | named_in_connection(headers)
@@ -53,7 +51,6 @@ def test_what_is_not_ours_and_not_the_connections_is_forwarded_in_order(headers:
     assert forwarded(headers, [], "id") == [*kept, ("X-Inference-Id", "id")]
 
 
-@settings(deadline=None)
 @given(TARGET, HEADERS, st.integers(0, 10**9))
 def test_a_rendered_request_is_one_request(target: str, headers: Headers, size: int) -> None:
     head = RequestHead("POST", target, forwarded(headers, ["a", "b"], "id"))
@@ -88,7 +85,6 @@ def test_each_of_these_is_dropped_in_any_case(name: str) -> None:
         assert forwarded([(written, "x")], [], "id") == [("X-Inference-Id", "id")]
 
 
-@settings(deadline=None)
 @given(st.integers(200, 999), VALUE, HEADERS)
 def test_a_response_keeps_status_reason_and_its_own_headers(
     status: int, reason: str, headers: Headers
@@ -104,7 +100,6 @@ def test_a_response_keeps_status_reason_and_its_own_headers(
     assert added == ([] if named(kept, "Content-Type") else [OCTETS])
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_whatever_an_app_writes_nothing_unsafe_comes_out(raw: bytes) -> None:
     try:

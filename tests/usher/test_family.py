@@ -118,7 +118,7 @@ CHILD_APART = (
 )
 
 
-def stopped(replica: Replica, action: str) -> None:
+def ends_by_a_stop(replica: Replica, action: str) -> None:
     """An app that ends at once, and whose child does that instead."""
     replica.write_app(CHILD_APART.format(action=action))
     replica.start(alone=True)
@@ -131,7 +131,7 @@ def stopped(replica: Replica, action: str) -> None:
 
 @pytest.mark.usefixtures("as_root")
 def test_every_process_gets_the_stop_signal(replica: Replica) -> None:
-    stopped(replica, "lambda *_: (say('child', 'asked'), os._exit(0))")
+    ends_by_a_stop(replica, "lambda *_: (say('child', 'asked'), os._exit(0))")
     assert replica.said("child") == "asked"
     assert replica.names()[3:] == ["stopping", "response_failed", "exited"]
 
@@ -139,7 +139,7 @@ def test_every_process_gets_the_stop_signal(replica: Replica) -> None:
 @pytest.mark.usefixtures("as_root")
 def test_every_process_is_killed_after_the_grace(replica: Replica) -> None:
     replica.write_plan(grace_ms=200)
-    stopped(replica, "signal.SIG_IGN")
+    ends_by_a_stop(replica, "signal.SIG_IGN")
     assert sorted(replica.names()[3:]) == ["exited", "killed", "response_failed", "stopping"]
     assert replica.until_event("killed").at - replica.until_event("stopping").at >= 199_000
 

@@ -189,7 +189,7 @@ def chunk_streams(draw: st.DrawFn) -> tuple[bytes, bytes]:
 
 
 @given(st.integers(200, 599).filter(lambda s: s not in (204, 304)), headers, bodies, seeds)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_body_of_a_stated_length_comes_out(
     parse: Feeder, status: int, lines: list[bytes], body: bytes, seed: int
 ) -> None:
@@ -200,7 +200,7 @@ def test_any_body_of_a_stated_length_comes_out(
 
 
 @given(headers, chunk_streams(), seeds)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_chunked_body_comes_out(
     parse: Feeder, lines: list[bytes], stream: tuple[bytes, bytes], seed: int
 ) -> None:
@@ -218,7 +218,7 @@ pieces = st.one_of(
 
 
 @given(st.lists(pieces, max_size=6), seeds, st.booleans(), st.integers(0, 50))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_stream_is_parsed_differently_when_cut_differently(
     parse: Feeder, parts: list[bytes], seed: int, reset: bool, limit: int
 ) -> None:
