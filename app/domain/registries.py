@@ -7,6 +7,7 @@ where the image is.
 import base64
 import binascii
 import json
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -30,13 +31,13 @@ class NotForThisRegistry(Exception):
 class _Credentials(SecretMember):
     name: SecretName
 
+    @abstractmethod
     def hosts(self) -> str:
         """The registries that they are for, in words."""
-        raise NotImplementedError  # each type says it
 
+    @abstractmethod
     def fits(self, host: str) -> bool:
         """Whether they are for this registry."""
-        raise NotImplementedError  # each type says it
 
 
 class PasswordCredentials(_Credentials):
