@@ -19,9 +19,6 @@ from pathlib import Path
 import docker
 import pytest
 from verda import VerdaClient
-from verda.containers import ComputeResource, Container, EntrypointOverridesSettings
-from verda.inference_client import InferenceClient
-from verda.job_deployments import JobDeployment, JobScalingOptions
 
 from tests.api.faces import Faces
 from tests.api.wire import Answer, exchange
@@ -29,6 +26,7 @@ from tests.compose.commands import machines_own
 from tests.compose.project import Project, build, entrypoint, packet_filter_rules
 from tests.compose.second_machine import SecondMachine, engine_root
 from tests.conftest import engine_answers, require
+from tests.e2e.by_sdk import JSON, NAME, run_a_job
 from tests.e2e.house import Place, until
 from tests.e2e.patient import PatientFaces, answered
 from tests.images import base_image
@@ -38,10 +36,6 @@ from tests.workers.addresses import listening
 # The first test builds the images: four minutes on a busy machine that has none.
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1200)]
 
-JSON = """
-c = take_job()
-c.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\n\\r\\n{"answer": 42}')
-"""
 # Tries each address of the request's body; what is dropped stays silent.
 CURIOUS = """
 import json
@@ -110,28 +104,9 @@ def proxied(project: Project) -> Iterator[Faces]:
 def test_the_unmodified_sdk_runs_a_job(project: Project) -> None:
     known = project.credentials
     client = VerdaClient(known["client_id"], known["client_secret"], base_url=f"{project.url}/v1")
-    wanted = JobDeployment(
-        name="by-sdk",
-        containers=[
-            Container(
-                image=base_image(),
-                exposed_port=8000,
-                entrypoint_overrides=EntrypointOverridesSettings(entrypoint=entrypoint(JSON)),
-            )
-        ],
-        compute=ComputeResource(name="cpu", size=1),
-        scaling=JobScalingOptions(
-            max_replica_count=1, queue_message_ttl_seconds=60, deadline_seconds=60
-        ),
-    )
-    made = answered(lambda: client.job_deployments.create(wanted), "conflict")
-    made = made or answered(lambda: client.job_deployments.get_by_name("by-sdk"))
-    assert made.endpoint_base_url == f"{project.url}/by-sdk"
-    inference = InferenceClient(known["inference_key"], made.endpoint_base_url)
-    execution = answered(lambda: inference.run({"question": "?"}, path="ask"))
-    until(lambda: answered(execution.status_json)["Status"] == "Completed")
-    until(lambda: execution.output() == {"answer": 42}, lambda: str(execution.output()))
-    answered(lambda: client.job_deployments.delete("by-sdk"), "not_found")
+    inference = run_a_job(client, known["inference_key"], entrypoint(JSON))
+    assert inference.endpoint_base_url == f"{project.url}/{NAME}"
+    answered(lambda: client.job_deployments.delete(NAME), "not_found")
 
 
 def test_a_replica_reaches_neither_this_machine_nor_the_services(project: Project) -> None:

@@ -10,14 +10,11 @@ from typing import Any
 import docker
 import pytest
 from verda import VerdaClient
-from verda.containers import ComputeResource, Container, EntrypointOverridesSettings
-from verda.inference_client import InferenceClient
-from verda.job_deployments import JobDeployment, JobScalingOptions
 
+from tests.e2e.by_sdk import JSON, NAME, run_a_job
 from tests.e2e.house import APP, House, until
 from tests.e2e.machines import ANSWERS, go_on
 from tests.e2e.patient import answered
-from tests.images import base_image
 
 pytestmark = pytest.mark.docker
 
@@ -33,11 +30,6 @@ reply += b"Content-Type: application/x-echo\\r\\nContent-Length: %d\\r\\n\\r\\n"
 c.sendall(reply + data)
 """
 
-JSON = """
-c = take_job()
-c.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\n\\r\\n{"answer": 42}')
-"""
-
 
 def test_the_unmodified_sdk_drives_the_whole_way(house: House) -> None:
     known = house.stack.credentials
@@ -45,26 +37,7 @@ def test_the_unmodified_sdk_drives_the_whole_way(house: House) -> None:
         known.client_id, known.client_secret, base_url=f"{house.stack.layout.url}/v1"
     )
     argv = ["python3", "-I", "-S", "-c", APP.read_text(), JSON]
-    wanted = JobDeployment(
-        name="by-sdk",
-        containers=[
-            Container(
-                image=base_image(),
-                exposed_port=8000,
-                entrypoint_overrides=EntrypointOverridesSettings(entrypoint=argv),
-            )
-        ],
-        compute=ComputeResource(name="cpu", size=1),
-        scaling=JobScalingOptions(
-            max_replica_count=1, queue_message_ttl_seconds=60, deadline_seconds=60
-        ),
-    )
-    made = answered(lambda: client.job_deployments.create(wanted), "conflict")
-    made = made or answered(lambda: client.job_deployments.get_by_name("by-sdk"))
-    inference = InferenceClient(known.inference_key, made.endpoint_base_url)
-    execution = answered(lambda: inference.run({"question": "?"}, path="ask"))
-    until(lambda: answered(execution.status_json)["Status"] == "Completed")
-    until(lambda: execution.output() == {"answer": 42}, lambda: str(execution.output()))
+    inference = run_a_job(client, known.inference_key, argv)
 
     def runs(prefer: str) -> tuple[Any, str]:
         answer = inference.run_sync({"question": "?"}, headers={"Prefer": prefer})
@@ -72,9 +45,9 @@ def test_the_unmodified_sdk_drives_the_whole_way(house: House) -> None:
 
     for prefer in ("wait=60", "respond-async-container"):
         assert answered(lambda p=prefer: runs(p)) == ({"answer": 42}, "0")
-    answered(lambda: client.job_deployments.delete("by-sdk"), "not_found")
+    answered(lambda: client.job_deployments.delete(NAME), "not_found")
     left = answered(client.job_deployments.get)
-    assert "by-sdk" not in [summary.name for summary in left]
+    assert NAME not in [summary.name for summary in left]
 
 
 def test_request_and_response_go_through_byte_for_byte(house: House) -> None:
